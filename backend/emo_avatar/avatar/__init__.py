@@ -1,0 +1,1 @@
+"""Avatars: Gaussians, the rigs that move them, and the file they live in."""

@@ -1,0 +1,185 @@
+"""How skin looks when it moves: shading, folds and stretch, computed from the mesh alone.
+
+A photograph's light and folds are baked into the Gaussians' colours. Where an expression turns the surface, the colours
+follow the change of a soft frontal light on its normal; where it shortens the surface, folds darken it along the lines
+in which skin folds, and the photo's own folds lighten when they unfold; where it stretches the surface far beyond what
+the photo showed, the photo's pixels fade and the completed texels below show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numba
+import numpy as np
+import torch
+
+from emo_avatar.avatar.gaussians import SH_C0, Gaussians
+
+LIGHT = np.array([0.0, 0.62, 0.785], np.float32)  # towards a soft key light above the camera, head frame
+SHADING = 0.6  # share of the light that is directional
+FOLDS_BETWEEN = (0.05, 0.30)  # shortening from which folds show, and at which they are deepest
+FOLD_SHADE = 0.40  # of the light that the deepest fold keeps off
+GAIN_RANGE = (0.45, 1.3)  # what light and folds may do to a colour together
+FADE_FROM = 0.7  # of a triangle's stretch limit, from where its photo pixels fade
+_TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class SkinAppearance:
+    """What an avatar knows of its skin, for `SkinModulator`."""
+
+    neutral: np.ndarray  # [V, 3] float32 metres, the face at rest
+    photo: np.ndarray  # [V, 3] float32 metres, the face as the photo shows it, but unturned
+    shaded: np.ndarray  # [F] bool, triangles whose Gaussians take part
+    stretch_limit: np.ndarray  # [F] float32, largest principal stretch that the photo's pixels bear
+    barycentric: np.ndarray  # [N, 3] float32, where over its triangle each Gaussian lies
+    folds: np.ndarray  # [N, 3] uint8, how deep skin folds there: level, upright and slanted folds
+    detail: np.ndarray  # [N] bool, Gaussians that fade when their triangle stretches
+
+
+@dataclass(frozen=True)
+class _Response:
+    """What a deformation does to the skin."""
+
+    stretch: np.ndarray  # [F] largest principal stretch against the photo
+    light: np.ndarray  # [V] cosine to the light
+    folding: np.ndarray  # [V, 3] in [0, 1], of level, upright and slanted folds, against the face at rest
+
+
+class SkinModulator:
+    """A `SkinAppearance` at work on the triangles ``faces [F, 3]`` with Gaussians on triangles ``binding [N]``."""
+
+    def __init__(self, appearance: SkinAppearance, faces: np.ndarray, binding: np.ndarray) -> None:
+        self._appearance, self._faces, self._binding = appearance, faces, binding
+        self._photo = _planar(appearance.photo, faces)[0]
+        self._neutral, self._directions = _planar(appearance.neutral, faces)
+        self._in_photo = self._response(appearance.photo)
+
+    def __call__(self, gaussians: Gaussians, vertices: torch.Tensor) -> Gaussians:
+        """The same Gaussians with the colours and opacities that they have on the deformed, unturned ``vertices``."""
+        look = self._appearance
+        now = self._response(vertices.detach().cpu().numpy())
+        fade = np.clip((look.stretch_limit - now.stretch) / ((1 - FADE_FROM) * look.stretch_limit), 0, 1)
+        light = 1 + SHADING * (now.light - self._in_photo.light)
+        strength, gain = _on_gaussians(
+            fade.astype(np.float32), light.astype(np.float32), now.folding, self._in_photo.folding,
+            self._faces, self._binding, look.shaded, look.barycentric, look.folds, look.detail,
+        )  # fmt: skip
+        factor = torch.from_numpy(gain).to(gaussians.device)[:, None, None]
+        sh = gaussians.sh * factor
+        sh[:, 0] += (factor[:, 0] - 1) * (0.5 / SH_C0)  # the colour, not its offset from grey, is scaled
+        opacities = gaussians.opacities * torch.from_numpy(strength).to(gaussians.device)
+        return replace(gaussians, opacities=opacities, sh=sh)
+
+    def _response(self, vertices: np.ndarray) -> _Response:  # [V, 3]
+        stretch, normals, shortening = _deformation(
+            np.ascontiguousarray(vertices, np.float32), self._faces, self._photo, self._neutral, self._directions
+        )
+        low, high = FOLDS_BETWEEN
+        folding = np.clip((shortening - low) / (high - low), 0, 1).astype(np.float32)
+        return _Response(stretch, np.maximum(normals @ LIGHT, 0), folding)
+
+
+def _planar(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # [F, 3], [F, 5] float32
+    """Triangles at rest in their own planes: first edge (x1, 0), second edge (x2, y2), as (1 / x1, x2, 1 / y2).
+
+    And the directions up and to the side in that plane, as two unit vectors (a, b), and the triangle's area.
+    """
+    u, v = vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]]
+    x1 = np.maximum(np.linalg.norm(u, axis=1), _TINY)
+    x_axis = u / x1[:, None]
+    x2 = (v * x_axis).sum(1)
+    w = v - x2[:, None] * x_axis
+    y2 = np.maximum(np.linalg.norm(w, axis=1), _TINY)
+    y_axis = w / y2[:, None]
+    directions = []
+    for k in (1, 0):  # up, then to the side
+        length = np.maximum(np.hypot(x_axis[:, k], y_axis[:, k]), 1e-3)
+        directions += [x_axis[:, k] / length, y_axis[:, k] / length]
+    rest = np.stack([1 / x1, x2, 1 / y2], axis=1).astype(np.float32)
+    return rest, np.stack([*directions, x1 * y2], axis=1).astype(np.float32)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _deformation(vertices, faces, photo, neutral, directions):
+    """Largest stretch of each triangle against the photo; normals and shortening around each vertex against neutral."""
+    n, f = vertices.shape[0], faces.shape[0]
+    stretch = np.empty(f, np.float32)
+    normals, shortening = np.zeros((n, 3), np.float32), np.zeros((n, 3), np.float32)
+    area = np.full(n, np.float32(1e-12))
+    d1, d2 = np.empty(3, np.float32), np.empty(3, np.float32)
+    first, second = np.empty(3, np.float32), np.empty(3, np.float32)
+    short = np.empty(3, np.float32)
+    for t in range(f):
+        a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
+        for k in range(3):
+            d1[k], d2[k] = vertices[b, k] - vertices[a, k], vertices[c, k] - vertices[a, k]
+        stretch[t] = _principal(d1, d2, photo[t], first, second)[0]
+        short[2] = 1 - _principal(d1, d2, neutral[t], first, second)[1]
+        for direction in range(2):
+            along = np.float32(0)
+            for k in range(3):
+                moved = directions[t, 2 * direction] * first[k] + directions[t, 2 * direction + 1] * second[k]
+                along += moved * moved
+            short[direction] = 1 - np.sqrt(along)
+        nx, ny, nz = d1[1] * d2[2] - d1[2] * d2[1], d1[2] * d2[0] - d1[0] * d2[2], d1[0] * d2[1] - d1[1] * d2[0]
+        weight = directions[t, 4]
+        for i in range(3):
+            v = faces[t, i]
+            normals[v, 0] += nx
+            normals[v, 1] += ny
+            normals[v, 2] += nz
+            area[v] += weight
+            for k in range(3):
+                shortening[v, k] += weight * max(short[k], np.float32(0))
+    for v in range(n):
+        length = np.sqrt(normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2) + np.float32(1e-12)
+        for k in range(3):
+            normals[v, k] /= length
+            shortening[v, k] /= area[v]
+    return stretch, normals, shortening
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _principal(d1, d2, rest, first, second):
+    """Largest and smallest stretch of a triangle; fills in the columns of its deformation gradient."""
+    xx = yy = xy = np.float32(0)
+    for k in range(3):
+        first[k] = d1[k] * rest[0]
+        second[k] = (d2[k] - rest[1] * first[k]) * rest[2]
+        xx += first[k] * first[k]
+        yy += second[k] * second[k]
+        xy += first[k] * second[k]
+    middle, half = (xx + yy) / 2, (xx - yy) / 2
+    root = np.sqrt(half * half + xy * xy)
+    return np.sqrt(middle + root), np.sqrt(max(middle - root, np.float32(0)))
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _on_gaussians(fade, light, folding, folding_in_photo, faces, binding, shaded, barycentric, folds, detail):
+    """Factors on the opacity and on the colour of each Gaussian."""
+    n = binding.shape[0]
+    strength, gain = np.ones(n, np.float32), np.ones(n, np.float32)
+    for i in range(n):
+        t = binding[i]
+        if detail[i]:
+            strength[i] = fade[t]
+        if not shaded[t]:
+            continue
+        lit = deepest = deepest_in_photo = np.float32(0)
+        for c in range(3):
+            lit += barycentric[i, c] * light[faces[t, c]]
+        for k in range(3):
+            depth = folds[i, k] * np.float32(1 / 255)
+            if depth == 0:
+                continue
+            now = in_photo = np.float32(0)
+            for c in range(3):
+                now += barycentric[i, c] * folding[faces[t, c], k]
+                in_photo += barycentric[i, c] * folding_in_photo[faces[t, c], k]
+            deepest = max(deepest, depth * now)
+            deepest_in_photo = max(deepest_in_photo, depth * in_photo)
+        value = lit * (1 - np.float32(FOLD_SHADE) * (deepest - deepest_in_photo))
+        gain[i] = min(max(value, np.float32(GAIN_RANGE[0])), np.float32(GAIN_RANGE[1]))
+    return strength, gain

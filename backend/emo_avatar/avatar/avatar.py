@@ -1,0 +1,66 @@
+"""The avatar: canonical Gaussians, the rig that moves them, and where they came from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from emo_avatar.avatar.gaussians import Gaussians
+from emo_avatar.avatar.rig import Rig
+from emo_avatar.motion.flame_sequence import FlameSequence
+from emo_avatar.render.camera import Camera
+
+
+@dataclass(frozen=True)
+class Framing:
+    """What a picture of the avatar shows at its best: a sphere's worth of space around a point."""
+
+    target: np.ndarray  # [3] float32 metres, in the space of an unmoved avatar
+    half_height: float  # metres from the target to the upper edge of the picture
+
+
+@dataclass(frozen=True)
+class SourcePhoto:
+    """The portrait that an avatar was built from, and how the avatar stands in it."""
+
+    image: np.ndarray  # [H, W, 3] uint8 sRGB, the aligned crop
+    matte: np.ndarray  # [H, W] uint8, 255 where the person is
+    camera: Camera
+    pose: FlameSequence  # one frame: with this expression and pose the avatar looks like the photo
+
+
+@dataclass(frozen=True)
+class Avatar:
+    """A person who can be driven by FLAME sequences.
+
+    Sequences are in the FLAME space of ``rig.head``; zero expression and pose is the person's neutral face, upright
+    at the origin. The identity is the avatar's own: ``shape`` and ``static_offset`` of a sequence are ignored.
+    """
+
+    name: str
+    backbone: str  # which method made it: "uv", "lam"
+    rig: Rig
+    gaussians: Gaussians  # canonical, in whatever frames the rig poses from
+    framing: Framing
+    photo: SourcePhoto | None = None
+
+    def pose(self, sequence: FlameSequence, frame: int = 0) -> Gaussians:
+        """World-space Gaussians of one frame."""
+        return self.rig.pose(self.gaussians, sequence, frame)
+
+    def play(self, sequence: FlameSequence) -> Iterator[Gaussians]:
+        """World-space Gaussians of every frame in order; the head is evaluated in batches."""
+        return self.rig.play(self.gaussians, sequence)
+
+    def camera(self, yaw: float = 0.0, pitch: float = 0.0, fov: float = 20.0, size: int = 512) -> Camera:
+        """A square picture of head and shoulders from ``yaw`` and ``pitch`` degrees off the front; ``fov`` degrees."""
+        distance = self.framing.half_height / math.tan(math.radians(fov) / 2)
+        return Camera.orbit(self.framing.target, distance, yaw=yaw, pitch=pitch, fov=fov, size=size)
+
+    def to(self, device: torch.device | str) -> Avatar:
+        """The same avatar with its Gaussians on ``device``, where posing and rendering then happen."""
+        return replace(self, gaussians=self.gaussians.to(device))

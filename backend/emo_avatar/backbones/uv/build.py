@@ -1,0 +1,123 @@
+"""From a tracked portrait to an avatar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from emo_avatar.avatar.appearance import SkinAppearance
+from emo_avatar.avatar.avatar import Avatar, Framing, SourcePhoto
+from emo_avatar.avatar.binding import bind
+from emo_avatar.avatar.rig import FlameRig
+from emo_avatar.backbones.uv.foreground import clean_foreground
+from emo_avatar.backbones.uv.maps import fold_depth
+from emo_avatar.backbones.uv.neutralise import neutral_correction
+from emo_avatar.backbones.uv.prepared import PreparedHead, prepare_head
+from emo_avatar.backbones.uv.project import project
+from emo_avatar.backbones.uv.refine import refined
+from emo_avatar.backbones.uv.slits import slit_shift
+from emo_avatar.backbones.uv.splats import Layer, Splats
+from emo_avatar.backbones.uv.stance import Stance
+from emo_avatar.head.arkit import flame_from_arkit
+from emo_avatar.head.data import HeadData
+from emo_avatar.motion.flame_sequence import FlameSequence
+from emo_avatar.render.rasterize import rasterize
+from emo_avatar.tracking.portrait import TrackedPortrait
+
+Progress = Callable[[float, str], None]
+REFINE_STEPS = 100
+# Share of the photo's own colour at the matte's edge: where the matte errs, the recovered colour overshoots.
+EDGE_TRUTH = 0.8
+RIM_ROUNDS = 2  # the second corrects what smoothing left of the first
+LID_STRETCH, SKIN_STRETCH = 1.45, 2.6  # at which a pixel of the photo is drawn out so far that it says nothing any more
+NEUTRAL_SIZE = 320  # pixels of the pictures that the neutral face is judged on
+BUST = 0.10  # metres below the collar that a picture of the avatar shows at most
+HEADROOM = 1.04
+
+
+def build_avatar(
+    portrait: TrackedPortrait,
+    head: HeadData,
+    *,
+    name: str = "",
+    refine: int = REFINE_STEPS,
+    device: torch.device | str = "cpu",
+    progress: Progress = lambda fraction, what: None,
+) -> Avatar:
+    """Make an avatar of a tracked portrait; ``refine`` steps of optimisation, 0 for a preview.
+
+    ``head`` is the one that the portrait was tracked with. Calls ``progress`` with a fraction and what is being done.
+    """
+    prepared = prepare_head(head)
+    photo_rgb = portrait.rgb / np.float32(255)
+    rgb = clean_foreground(photo_rgb, portrait.matte)
+    stance = Stance.of(portrait, head)
+    for _ in range(RIM_ROUNDS):
+        stance = stance.moved(slit_shift(prepared, stance.vertices, portrait.camera, portrait.landmarks))
+    progress(0.0, "projecting the photo")
+    splats, trusted = project(portrait, prepared, rgb, stance.vertices)
+    preview = _assembled(name, portrait, prepared, stance, splats)
+    progress(0.15, "finding the neutral face")
+    correction = neutral_correction(portrait.blendshapes, lambda weights: _neutral_picture(preview, weights))
+    stance = stance.relaxed(correction)
+    if refine:
+        edge = np.where(portrait.matte > 0.5, EDGE_TRUTH, 0)[..., None]
+        target = (1 - edge) * rgb + edge * photo_rgb
+        report = lambda fraction: progress(0.25 + 0.75 * fraction, "refining")  # noqa: E731
+        splats = refined(splats, portrait.camera, target, portrait.matte, trusted, refine, report)
+    return _assembled(name, portrait, prepared, stance, splats).to(device)
+
+
+def _assembled(name: str, portrait: TrackedPortrait, prepared: PreparedHead, stance: Stance, splats: Splats) -> Avatar:
+    """Bind Gaussians that show the photo to the person in it."""
+    faces = torch.from_numpy(prepared.head.faces.astype(np.int64))
+    binding = torch.from_numpy(splats.face.astype(np.int64))
+    local = bind(splats.gaussians(), binding, torch.from_numpy(stance.vertices), faces)
+    weights = closest_barycentric(splats.means, stance.vertices[prepared.head.faces[splats.face]])
+    limit = np.where(prepared.on_face["lids"], LID_STRETCH, SKIN_STRETCH).astype(np.float32)
+    detail = splats.layer == Layer.DETAIL
+    appearance = SkinAppearance(
+        neutral=stance.person.v_template,
+        photo=stance.unturned,
+        shaded=prepared.outer,
+        stretch_limit=limit,
+        barycentric=weights,
+        folds=fold_depth(prepared.head, splats.face, weights),
+        detail=detail,
+    )
+    rig = FlameRig(stance.person, stance.shape, stance.static_offset, splats.face, appearance)
+    photo = SourcePhoto(portrait.rgb, (portrait.matte * 255).astype(np.uint8), portrait.camera, stance.pose)
+    framing = _framing(rig.pose(local, FlameSequence.still(1), 0).means.numpy(), splats, stance.person)
+    return Avatar(name, "uv", rig, local, framing, photo)
+
+
+def _neutral_picture(avatar: Avatar, weights: np.ndarray) -> np.ndarray:  # [52] -> [H, W, 3] uint8
+    expression, jaw, eyes = flame_from_arkit(avatar.rig.head, weights[None])
+    pose = replace(FlameSequence.still(1), expression=expression, jaw_pose=jaw, eyes_pose=eyes)
+    picture = rasterize(avatar.pose(pose), avatar.camera(size=NEUTRAL_SIZE), (0.5, 0.5, 0.5)).rgb
+    return (picture.clamp(0, 1) * 255).to(torch.uint8).numpy()
+
+
+def _framing(means: np.ndarray, splats: Splats, person: HeadData) -> Framing:
+    """From a little above the hair down to where the photo cuts the shoulders off."""
+    shown = (splats.opacities > 0.5) & (splats.layer != Layer.BACK)
+    top, bottom = np.percentile(means[shown, 1], 99.9), np.percentile(means[shown, 1], 0.5)
+    collar = person.v_template[person.regions["collar"]][:, 1].min()
+    bottom = max(bottom, collar - BUST)
+    half = (top - bottom) / 2 * HEADROOM
+    centre = np.array([0, top - (top - bottom) / 2 + half * (HEADROOM - 1), means[shown, 2].mean()])
+    return Framing(centre.astype(np.float32), float(half))
+
+
+def closest_barycentric(points: np.ndarray, corners: np.ndarray) -> np.ndarray:  # [N, 3], [N, 3, 3] -> [N, 3]
+    """Barycentrics of points projected onto their triangle's plane, clipped to the triangle."""
+    a, u, v = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    p = points - a
+    uu, uv, vv, pu, pv = ((x * y).sum(1) for x, y in ((u, u), (u, v), (v, v), (p, u), (p, v)))
+    determinant = np.maximum(uu * vv - uv * uv, 1e-20)
+    b, c = (vv * pu - uv * pv) / determinant, (uu * pv - uv * pu) / determinant
+    weights = np.clip(np.stack([1 - b - c, b, c], axis=1), 0, None)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)

@@ -1,0 +1,187 @@
+"""Colours for what the photograph does not show: mirrored from the other side where that is seen, else grown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import binary_erosion, gaussian_filter1d, minimum_filter
+from scipy.sparse import coo_matrix, diags
+from scipy.sparse.linalg import splu
+from scipy.spatial import cKDTree
+
+from emo_avatar.backbones.uv.prepared import PreparedHead
+from emo_avatar.backbones.uv.rays import DIRECTIONS, rays
+from emo_avatar.backbones.uv.view import MeshView, sample
+from emo_avatar.tracking.topology import LEFT_EYE, MOUTH_CORNERS, RIGHT_EYE
+
+LEAST_FACING = 0.15  # cosine under which a photograph says nothing of a surface
+EDGE = 3  # pixels of the matte's edge that are not trusted
+OCCLUSION = 0.0015  # metres that something must lie before a texel to hide it
+SHARP_ON_FACE, SHARP_ELSEWHERE = (0.25, 0.50), (0.02, 0.15)  # confidence from and at which single pixels are trusted
+MIRROR_TRUST = 0.6  # how much less the other side's colour counts: faces are lit from one side
+STIFFNESS = 1.0  # of the smooth field against a fully trusted texel
+STEP = 0.010  # metres of depth between neighbouring pixels that make one an occluder
+CORNER_REACH = 0.004  # metres around the corners of the mouth
+BROW_REACH, BROW_DARKNESS = 0.035, 0.5  # metres from an eye, and brightness as a share of the face's, that are a brow
+LASH_REACH = 0.006  # metres around the eye slit where lashes and shadows spoil a lid's colour; half of it off the lids
+LEAST_BAND = 6.0  # pixels of hair that a direction must show to be a source of hair
+BAND_SHARE = 0.35  # of the widest bands, likewise
+HANGING = (20, 160)  # degrees in the picture where hair hangs and does not grow
+RIM = 3.0  # pixels along the hair's outline that are not folded back: the background shines through
+FOLDS = 0.5  # least period of folding, of the radius: more folds would show as rings
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the photograph says of each texel."""
+
+    rgb: np.ndarray  # [N, 3] the pixel there, whether it shows the texel or not
+    confidence: np.ndarray  # [N] in [0, 1], 0: hidden
+    sharpness: np.ndarray  # [N] in [0, 1], how far a texel may take its own pixel rather than the smooth field
+    under_hair: np.ndarray  # [N] bool
+    brow: np.ndarray  # [N] bool, dark hair near the eyes, which must not colour the lids
+    facing: np.ndarray  # [N] cosine to the camera, of the form at large
+    pixel: np.ndarray  # [N, 2]
+
+
+def observe(
+    prepared: PreparedHead,
+    points: np.ndarray,  # [N, 3] texels on the hull, at the photo's pose
+    landmarks: np.ndarray,  # [478, 3] on the posed head
+    under_hair: np.ndarray,  # [V]
+    hull: MeshView,
+    rgb: np.ndarray,
+    alpha: np.ndarray,
+    hair: np.ndarray,  # [H, W] in [0, 1]
+) -> Observation:
+    """Project the texels into the photograph and decide which of its pixels really show them."""
+    texels = prepared.texels
+    pixel, _ = hull.camera.project(points)
+    hairy = texels.points(under_hair[:, None], hull.faces)[:, 0] > 0.5
+    trusted = (binary_erosion(alpha > 0.9, iterations=EDGE) & ~beside_occluder(hull)).astype(float)
+    normals = texels.points(hull.broad_normals, hull.faces)
+    facing = hull.facing(points, normals / np.linalg.norm(normals, axis=1, keepdims=True))
+    right_label = np.where(hairy, sample(hair, pixel), 1 - sample(hair, pixel))
+    shown = hull.sees(points, OCCLUSION) & (sample(trusted, pixel) > 0.99)
+    clear = np.where(prepared.outer[texels.face], _unspoilt(prepared, points, landmarks), 1)
+    confidence = shown * clear * right_label * np.clip((facing - LEAST_FACING) / (1 - LEAST_FACING), 0, 1)
+    # On the grazing sides of the face the fit errs by more than a texel, and single pixels would be those of ears, hair
+    # and the frames of glasses.
+    sides = prepared.on_face["face"][texels.face] & ~hairy
+    low, high = (np.where(sides, a, b) for a, b in zip(SHARP_ON_FACE, SHARP_ELSEWHERE, strict=True))
+    sharpness = np.clip((confidence - low) / (high - low), 0, 1)
+    seen = sample(rgb, pixel)
+    to_eyes = cKDTree(landmarks[list(LEFT_EYE + RIGHT_EYE)]).query(points)[0]
+    bright = np.median(seen[prepared.on_face["face"][texels.face] & (confidence > 0.5)].mean(1))
+    brow = (to_eyes < BROW_REACH) & (seen.mean(1) < BROW_DARKNESS * bright)
+    return Observation(seen, confidence, sharpness, hairy, brow, facing, pixel)
+
+
+def beside_occluder(hull: MeshView) -> np.ndarray:  # [H, W] bool
+    """Pixels next to something much nearer, such as the jaw before the neck: they may show either."""
+    depth = np.where(hull.covered, hull.fragments.depth, np.finfo(np.float32).max)
+    return hull.covered & (depth - minimum_filter(depth, size=3) > STEP)
+
+
+def _unspoilt(prepared: PreparedHead, points: np.ndarray, landmarks: np.ndarray) -> np.ndarray:  # [N] in [0, 1]
+    """Less than 1 on skin that the photo shows under lashes and their shadow, or in the dark corners of the mouth."""
+    on_lids = prepared.on_face["lids"][prepared.texels.face]
+    to_eyes = cKDTree(landmarks[list(LEFT_EYE + RIGHT_EYE)]).query(points)[0]
+    to_corners = cKDTree(landmarks[list(MOUTH_CORNERS)]).query(points)[0]
+    from_eyes = to_eyes / np.where(on_lids, LASH_REACH, LASH_REACH / 2)
+    clear: np.ndarray = np.clip(3 * np.minimum(from_eyes, to_corners / CORNER_REACH) - 2, 0, 1)  # from two thirds on
+    return clear
+
+
+def complete_skin(prepared: PreparedHead, seen: Observation) -> np.ndarray:  # -> [N, 3]
+    """Colours of all texels, right for those of bare outer skin: observed ones fade into a smooth fill of the rest."""
+    texels = prepared.texels
+    outer = prepared.outer[texels.face] & ~seen.under_hair
+    own = np.where(outer, seen.confidence, 0)
+    other = MIRROR_TRUST * np.where(outer, own[texels.mirror], 0)
+    evidence = np.where((own >= other)[:, None], seen.rgb, seen.rgb[texels.mirror])
+    weight = np.where(seen.brow, 0, np.maximum(own, other))
+    ears = prepared.on_face["ears"][texels.face]
+    fill = grow(prepared, evidence, np.where(ears, 0, weight), outer)  # light on an ear says nothing of the cheek
+    fill[ears] = grow(prepared, evidence, weight, outer)[ears]
+    sharp = np.maximum(seen.sharpness, MIRROR_TRUST * seen.sharpness[texels.mirror])[:, None]
+    return sharp * evidence + (1 - sharp) * fill
+
+
+def grow(
+    prepared: PreparedHead,
+    colour: np.ndarray,  # [N, 3]
+    weight: np.ndarray,  # [N] how sure each texel's colour is
+    domain: np.ndarray,  # [N] bool
+) -> np.ndarray:  # [N, 3]
+    """A smooth colour field over a part of the surface that follows the sure texels and bridges the gaps between them.
+
+    Solves the screened Laplace equation on the mesh's vertices, ``(W + s L) c = W o``: where texels are known the
+    field is their local mean, elsewhere it is harmonic.
+    """
+    texels, faces = prepared.texels, prepared.head.faces
+    n = prepared.head.n_vertices
+    corner, share = faces[texels.face].ravel(), (texels.barycentric * (weight * domain)[:, None]).ravel()
+    sure = np.bincount(corner, share, n)
+    observed = np.stack([np.bincount(corner, share * np.repeat(colour[:, k], 3), n) for k in range(3)], axis=1)
+    inside = np.zeros(n, bool)
+    inside[faces[texels.face[domain]]] = True
+    if not sure[inside].any():
+        return colour
+    edges = prepared.edges[inside[prepared.edges].all(1)]
+    pull = np.concatenate([np.full(len(edges), STIFFNESS)] * 2)
+    adjacency = coo_matrix((pull, (edges.ravel("F"), edges[:, ::-1].ravel("F"))), shape=(n, n)).tocsr()
+    anchor = 1e-6  # islands that touch nothing known take the mean colour
+    typical = observed.sum(0) / sure.sum()
+    system = diags(np.asarray(adjacency.sum(1)).ravel() + sure + anchor) - adjacency
+    field = splu(system.tocsc()).solve(observed + anchor * typical)
+    return np.clip(texels.points(field, faces), 0, 1)
+
+
+def complete_hair(
+    seen: Observation, colour: np.ndarray, rgb: np.ndarray, hair: np.ndarray, centre: np.ndarray
+) -> np.ndarray:  # [N, 3], [H, W, 3], [H, W], [2] px -> [N, 3]
+    """Colours of the texels under hair: the hair around the face, folded over to the unseen back of the head.
+
+    Each direction from the middle of the skull (``centre``) has a band of visible hair; a hidden texel in that
+    direction takes the pixel at which it would lie if the band were folded back at the silhouette, so that locks go on
+    where they leave the picture. A band too narrow to reach the middle is stretched.
+    """
+    bands = _hair_bands(hair, centre)
+    if bands is None:
+        return colour
+    inner, outer, borrowed = bands
+    offset = seen.pixel - centre
+    degrees = np.degrees(np.arctan2(offset[:, 1], offset[:, 0]))
+    low, high = (np.interp(degrees, DIRECTIONS, b, period=360) for b in (inner, outer))
+    inset = np.clip(high - np.linalg.norm(offset, axis=1), 0, None)
+    period = np.maximum(high - low, FOLDS * high)
+    fold = inset % (2 * period)
+    fold = np.minimum(fold, 2 * period - fold) / period * (high - low)
+    at = np.radians(borrowed[np.round(degrees).astype(int) % 360])
+    pixel = centre + (high - np.clip(fold, RIM, None))[:, None] * np.stack([np.cos(at), np.sin(at)], axis=1)
+    folded = sample(rgb, pixel)
+    sure = seen.sharpness[:, None]
+    return np.where(seen.under_hair[:, None], sure * seen.rgb + (1 - sure) * folded, colour)
+
+
+def _hair_bands(hair: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Inner and outer radius (px) of the visible hair by degree, and the degree that each borrows them from."""
+    present = rays(hair, centre) > 0.5
+    present[(HANGING[0] < DIRECTIONS) & (HANGING[1] > DIRECTIONS)] = False
+    inner = present.argmax(1)
+    beyond = np.arange(present.shape[1]) > inner[:, None]
+    outer = (beyond & ~present).argmax(1) - 1  # the first unbroken run: beyond a gap there may be a shoulder
+    width = np.where(present.any(1), outer - inner, 0)
+    good = np.flatnonzero(width >= max(LEAST_BAND, BAND_SHARE * np.percentile(width, 90)))
+    if not len(good):
+        return None
+    # A direction without enough hair is reflected into those that have some, so that neighbours stay neighbours.
+    missing = np.setdiff1d(DIRECTIONS, good)
+    edge = good[np.abs((missing[:, None] - good[None] + 180) % 360 - 180).argmin(1)]
+    mirrored = (2 * edge - missing) % 360
+    borrowed = DIRECTIONS.copy()
+    borrowed[missing] = np.where(np.isin(mirrored, good), mirrored, edge)
+    low, high = (gaussian_filter1d(b[borrowed].astype(float), 2, mode="wrap") for b in (inner, outer))
+    return low, np.maximum(high, low + LEAST_BAND), borrowed

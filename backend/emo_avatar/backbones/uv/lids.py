@@ -1,0 +1,69 @@
+"""Eyelids that can close: skin without lashes on it, a lash line at the rim, the photo's lashes carried by the lid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+from scipy.spatial import cKDTree
+
+from emo_avatar.backbones.uv.prepared import PreparedHead
+from emo_avatar.backbones.uv.splats import Layer, Splats
+from emo_avatar.backbones.uv.view import MeshView
+
+LASH_PIXELS = 2.6  # width of the band along the lids in which dark pixels of the eye are lashes or their shadow
+DARK = 0.75  # of the eye's typical brightness, under which such a pixel belongs to the lid
+LASH_LINE = 0.0009  # metres from the rim of a lid over which the line fades
+LASH_PERCENTILE, LASH_BRIGHTEST = 10, 0.3  # how dark the line is: as the darkest pixels along the slit
+LIFT = 0.0015  # metres that they come forward, before the lid that carries them
+LOWER_LASHES = 0.45
+
+
+def lash_line(prepared: PreparedHead, colour: np.ndarray, dark: np.ndarray) -> np.ndarray:  # [N, 3], [3] -> [N, 3]
+    """Draw lashes along the rims of the lids, where the photo's own fade when the eye closes."""
+    strength = np.clip(1 - prepared.rim_distance / LASH_LINE, 0, 1) ** 0.5
+    upper = prepared.on_face["upper_lids"][prepared.texels.face]
+    strength = np.where(upper, strength, LOWER_LASHES * strength)
+    on_lid = (prepared.outer & prepared.on_face["lids"])[prepared.texels.face]
+    strength = np.where(on_lid, strength, 0)[:, None]
+    return (1 - strength) * colour + strength * dark
+
+
+def lash_colour(rgb: np.ndarray, hull: MeshView, prepared: PreparedHead) -> np.ndarray:  # [3]
+    """The colour of the darkest pixels along the slits of the eyes."""
+    eye = _eye_pixels(hull, prepared)
+    band = (distance_transform_edt(eye) <= LASH_PIXELS) & (distance_transform_edt(~eye) <= LASH_PIXELS)
+    if not band.any():
+        return np.full(3, LASH_BRIGHTEST / 2)
+    pixels = rgb[band]
+    brightness = pixels.mean(1)
+    darkest = pixels[brightness <= np.percentile(brightness, LASH_PERCENTILE)].mean(0)
+    return darkest * min(1, LASH_BRIGHTEST / max(float(darkest.mean()), 1e-3))
+
+
+def carry_lashes(details: Splats, hull: MeshView, prepared: PreparedHead) -> Splats:
+    """Give dark pixels at the edge of the eyes to the lids, so that lashes and their shadow follow a blink."""
+    eye = _eye_pixels(hull, prepared)
+    column, row = hull.camera.project(details.means)[0].astype(int).T
+    inset = distance_transform_edt(eye)[row, column]
+    brightness = details.rgb.mean(1)
+    on_eye = inset > 0
+    if not on_eye.any():
+        return details
+    lash = on_eye & (inset <= LASH_PIXELS) & (brightness < DARK * np.percentile(brightness[on_eye], 60))
+    at_rim = np.unique(prepared.texels.face[prepared.rim_distance < 2 * LASH_LINE])
+    rim_faces = at_rim[prepared.on_face["lids"][at_rim]]
+    if not len(rim_faces):
+        return details
+    nearest = rim_faces[cKDTree(hull.vertices[hull.faces[rim_faces]].mean(1)).query(details.means)[1]]
+    lash &= prepared.on_face["upper_lids"][nearest]
+    face, layer = np.where(lash, nearest, details.face), np.where(lash, Layer.LASH, details.layer)
+    ray = details.means - hull.camera.position
+    lifted = details.means - LIFT * ray / np.linalg.norm(ray, axis=1, keepdims=True)
+    means = np.where(lash[:, None], lifted, details.means)
+    return replace(details, face=face, layer=layer.astype(np.int8), means=means)
+
+
+def _eye_pixels(hull: MeshView, prepared: PreparedHead) -> np.ndarray:  # [H, W] bool
+    return hull.covered & prepared.eyes[hull.fragments.face]

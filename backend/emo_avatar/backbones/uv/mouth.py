@@ -1,0 +1,99 @@
+"""Inside the mouth: teeth, tongue and the cavity in colours that go with the photograph."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import binary_dilation, distance_transform_edt
+from scipy.spatial import cKDTree
+from skimage.draw import polygon2mask
+
+from emo_avatar.backbones.uv.maps import painted_colour
+from emo_avatar.backbones.uv.prepared import PreparedHead
+from emo_avatar.backbones.uv.sheets import surface_at_pixels
+from emo_avatar.backbones.uv.splats import Layer, Splats, flat_splats
+from emo_avatar.backbones.uv.view import MeshView
+from emo_avatar.tracking.topology import INNER_LIPS
+
+ENAMEL = np.array([0.84, 0.80, 0.72])
+PLAIN = {  # for heads without a texture
+    "upper_teeth": ENAMEL,
+    "lower_teeth": ENAMEL,
+    "tongue": np.array([0.58, 0.27, 0.26]),
+    "mouth_bag": np.array([0.32, 0.11, 0.10]),
+}
+WHITE_SKIN = (
+    0.62  # mean of a face that is lit so that enamel shows its own colour; a darker one is darker for two reasons
+)
+LIGHT_RANGE = (0.75, 1.1)
+FALL, TEETH_FALL = 0.020, 0.045  # metres from the lips over which light falls to 1 / e; wet enamel catches more of it
+WET, WET_SHADE = 0.006, 0.7  # metres inside the lips that still have their colour, a little darker
+OPEN = 0.03  # least area inside the lips, of the squared width of the mouth, for a mouth to count as open
+TOOTH_BRIGHTNESS = 0.6  # of the skin's: darker pixels between the lips are gaps, tongue or cavity
+BEFORE_TONGUE = 0.0005  # metres
+BEHIND_LIPS = 0.006  # metres, for teeth that the fitted head does not have where the photo shows some
+SIGMA, THICKNESS = 0.65, 0.25  # pixels
+
+
+def visible_teeth(rgb: np.ndarray, landmarks: np.ndarray, skin: np.ndarray) -> np.ndarray:  # [H, W] bool
+    """The pixels between the lips that show teeth; none for a closed mouth. ``skin [3]`` is the typical skin colour."""
+    outline = landmarks[list(INNER_LIPS)]
+    between = polygon2mask(rgb.shape[:2], outline[:, ::-1])
+    if between.sum() < OPEN * np.ptp(outline[:, 0]) ** 2:
+        return np.zeros(rgb.shape[:2], bool)
+    tooth = rgb.mean(2) > TOOTH_BRIGHTNESS * skin.mean()
+    tooth &= rgb[..., 0] - rgb[..., 2] < 1.2 * (skin[0] - skin[2])  # lips are redder than teeth
+    return tooth & binary_dilation(between)
+
+
+def teeth_splats(
+    prepared: PreparedHead, vertices: np.ndarray, view: MeshView, rgb: np.ndarray, tooth: np.ndarray
+) -> list[Splats]:
+    """The photo's teeth as pixels on the upper teeth, which do not move with the lips that frame them."""
+    faces = np.flatnonzero(prepared.on_face.get("upper_teeth", np.zeros(len(view.faces), bool)))
+    if not tooth.any() or not len(faces):
+        return []
+    fragments = MeshView.of(vertices, view.faces, view.camera, prepared.on_face["upper_teeth"]).fragments
+    interior = MeshView.of(vertices, view.faces, view.camera, prepared.interior).fragments
+    depth = fragments.depth
+    if fragments.covered[tooth].any():
+        row, column = distance_transform_edt(~fragments.covered, return_distances=False, return_indices=True)
+        depth = depth[row, column]
+    else:
+        lips = view.camera.project(vertices[prepared.head.regions["lips"]])[1].mean()
+        depth = np.full(depth.shape, lips + BEHIND_LIPS)
+    depth = np.minimum(depth, interior.depth - BEFORE_TONGUE)
+    row, column = np.nonzero(tooth)
+    points, u, v = surface_at_pixels(depth, row, column, view.camera, SIGMA)
+    nearest = faces[cKDTree(vertices[view.faces[faces]].mean(1)).query(points)[1]]
+    thickness = np.full(len(row), THICKNESS * view.metres_per_pixel)
+    return [flat_splats(nearest, points, (u, v), thickness, np.full(len(row), 0.995), rgb[row, column], Layer.SHEET)]
+
+
+def mouth_colours(
+    prepared: PreparedHead, colour: np.ndarray, skin: np.ndarray, teeth: np.ndarray | None
+) -> np.ndarray:  # [N, 3], [3], [3] or None -> [N, 3]
+    """Fill in the texels of teeth, tongue and mouth bag: as they are painted on the head, in the light of the photo.
+
+    Teeth that the photo shows lend their colour to the rest.
+    """
+    texels, head = prepared.texels, prepared.head
+    inside = np.flatnonzero(prepared.interior[texels.face])
+    if not len(inside):
+        return colour
+    light = float(np.clip(np.sqrt(skin.mean() / WHITE_SKIN), *LIGHT_RANGE))
+    painted = painted_colour(head, texels.face[inside], texels.barycentric[inside])
+    lips = np.flatnonzero(prepared.on_face["lips"][texels.face] & prepared.outer[texels.face])
+    depth, nearest = cKDTree(texels.rest[lips]).query(texels.rest[inside])
+    completed = colour.copy()
+    for name, plain in PLAIN.items():
+        own = prepared.on_face.get(name, np.zeros(len(head.faces), bool))[texels.face[inside]]
+        tint = light if teeth is None or not name.endswith("teeth") else teeth / ENAMEL
+        reach = TEETH_FALL if name.endswith("teeth") else FALL
+        base = plain if painted is None else painted[own]
+        completed[inside[own]] = np.clip(tint * base * np.exp(-depth[own] / reach)[:, None], 0, 1)
+    # The cavity starts at the lips in their colour.
+    bag = prepared.on_face["mouth_bag"][texels.face[inside]]
+    wet = np.exp(-0.5 * (depth[bag] / WET) ** 2)[:, None]
+    lip_colour = WET_SHADE * colour[lips[nearest[bag]]]
+    completed[inside[bag]] = wet * lip_colour + (1 - wet) * completed[inside[bag]]
+    return completed

@@ -1,0 +1,69 @@
+"""The person's neutral face: relax what the fit left of the photo's expression, in a closed loop with the detector.
+
+The fit explains a portrait as identity plus expression, and gets the division a little wrong: a smile may leave lips
+apart, and eyes that are always a little narrowed come out staring. The detector's own scores say so on a render of the
+supposed neutral face, and single ARKit units mend it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from emo_avatar.head.data import ARKIT_NAMES
+from emo_avatar.tracking.landmarks import detect_faces
+from emo_avatar.tracking.topology import MOUTH_CORNERS
+
+# The detector's scores of a relaxed face, which are not zero. A person scores these, or what the photo shows if less.
+RELAXED = {
+    "eyeBlink": 0.12, "eyeSquint": 0.28, "eyeWide": 0.02, "browDown": 0.20, "browInnerUp": 0.05, "browOuterUp": 0.08,
+    "mouthSmile": 0.05, "mouthFrown": 0.02, "mouthStretch": 0.03, "mouthUpperUp": 0.02, "mouthLowerDown": 0.02,
+    "mouthPucker": 0.10, "noseSneer": 0.01,
+}  # fmt: skip
+GAIN = 0.6  # of a unit per score: less than one, as units influence each other
+REACH = 0.6  # of a unit, the most that is corrected
+ROUNDS = 5
+CLOSE_ENOUGH = 0.05  # score
+LIP_GAP = 0.012  # between the inner lips, in widths of the mouth: lips that touch
+GAP_PER_UNIT = 0.16  # by which a unit of mouthUpperUp or mouthLowerDown parts them
+INNER_LIPS = (13, 14)  # the middle of the upper and of the lower one
+
+
+def neutral_correction(
+    photo_scores: np.ndarray,  # [52] the detector's, of the photo
+    render: Callable[[np.ndarray], np.ndarray],  # ARKit weights [52] on the neutral face -> [H, W, 3] uint8
+) -> np.ndarray:  # [52] ARKit weights that make the rendered face neutral; zeros where no face is found
+    """Relax a face: a few renders, each corrected by what the detector still sees on it."""
+    weights = np.zeros(len(ARKIT_NAMES), np.float32)
+    best, least = weights.copy(), np.inf
+    for _ in range(ROUNDS):
+        faces = detect_faces(render(weights))
+        if not faces:
+            return best
+        errors = _errors(photo_scores, faces[0].blendshapes, faces[0].points)
+        worst = max(map(abs, errors.values()))
+        if worst < least:
+            best, least = weights.copy(), worst
+        if worst < CLOSE_ENOUGH:
+            break
+        for name, error in errors.items():
+            own = [i for i, unit in enumerate(ARKIT_NAMES) if unit.startswith(name)]
+            weights[own] = np.clip(weights[own] + GAIN * error, -REACH, REACH)
+    return best
+
+
+def _errors(photo: np.ndarray, now: np.ndarray, points: np.ndarray) -> dict[str, float]:
+    """By how much each pair of units is to change: the score that it should have less the one it has."""
+
+    def score(of: np.ndarray, name: str) -> float:
+        return float(np.mean([of[i] for i, unit in enumerate(ARKIT_NAMES) if unit.startswith(name)]))
+
+    errors = {name: min(relaxed, score(photo, name)) - score(now, name) for name, relaxed in RELAXED.items()}
+    upper, lower = points[list(INNER_LIPS), :2]
+    left, right = points[list(MOUTH_CORNERS), :2]
+    gap = np.linalg.norm(upper - lower) / np.linalg.norm(left - right)
+    part = max(gap - LIP_GAP, 0) / GAP_PER_UNIT / 2
+    for name in ("mouthUpperUp", "mouthLowerDown"):
+        errors[name] = min(errors[name], 0.0) - part
+    return errors

@@ -1,0 +1,87 @@
+"""The outline of face and neck, moved to where skin ends in the photograph.
+
+Landmarks say where features are, not where the face ends; and what a wrong outline lets onto grazing skin (hair,
+collar, background) would be seen from the side.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt, gaussian_filter1d, median_filter
+
+from emo_avatar.backbones.uv.rays import DIRECTIONS, outermost, unit, walk
+from emo_avatar.backbones.uv.view import MeshView, sample, smooth_over_mesh
+from emo_avatar.head.data import HeadData
+
+GAP = 1  # pixels of something else that a ray may cross
+SMOOTHING = 3.0  # degrees
+OUTLINE_REACH = (-0.012, 0.008)  # metres that the outline of a face may be moved in and out
+OUTLINE_FROM = 0.80  # share of the radius from which vertices follow the outline
+SHRINK = 15.0  # pixels that a vertex outside of the matte may be pulled in
+NECK_REACH = 0.012  # metres that the sides of the neck may be moved out
+
+
+def fit_outline(view: MeshView, skin: np.ndarray, alpha: np.ndarray, head: HeadData) -> np.ndarray:  # [V, 3]
+    """The posed head with the outline of its face where skin ends in the photograph."""
+    centre = view.vertices[head.regions["face"]].mean(0)
+    centre_px, depth = (x[0] for x in view.camera.project(centre[None]))
+    on_face = np.any([head.regions[n] for n in ("face", "ears", "lips", "nose") if n in head.regions], axis=0)
+    face = view.covered & on_face[head.faces].all(1)[view.fragments.face]
+    radius = outermost(face, centre_px)
+    metres = depth / view.camera.K[0, 0]
+    reach = walk(skin * alpha, centre_px, radius + OUTLINE_REACH[0] / metres, GAP)
+    # Where the neck or the scalp goes on behind the outline there is skin beyond it, and nothing to correct.
+    beyond = sample(view.covered.astype(float), centre_px + unit(DIRECTIONS) * (radius + 3)[:, None]) > 0.5
+    error = np.where(beyond, 0, np.clip((reach - radius) * metres, *OUTLINE_REACH))
+    error = gaussian_filter1d(median_filter(error, size=5, mode="wrap"), SMOOTHING, mode="wrap")
+
+    offset = view.camera.project(view.vertices)[0] - centre_px
+    degrees, distance = np.degrees(np.arctan2(offset[:, 1], offset[:, 0])), np.linalg.norm(offset, axis=1)
+    share = distance / np.interp(degrees, DIRECTIONS, radius, period=360)
+    near = np.clip((share - OUTLINE_FROM) / (1 - OUTLINE_FROM), 0, 1)
+    near = near * np.clip(3 - 2 * share, 0, 1) * on_face  # 1 at the outline, 0 far inside and far outside of it
+    moved = near * np.interp(degrees, DIRECTIONS, error, period=360)
+    shift = moved[:, None] * unit(degrees)  # [V, 2] metres in the picture's plane
+    shift[:, 0] += _neck_shift(view, skin * alpha, head) * metres
+    shift = smooth_over_mesh(shift, head.faces, 3)
+    pixel = view.camera.project(view.vertices)[0] + shift / metres
+    shift += smooth_over_mesh(_into_matte(pixel, alpha) * metres, head.faces, 2)
+    in_picture = np.concatenate([shift, np.zeros((len(shift), 1))], axis=1)
+    return (view.vertices + in_picture @ view.camera.viewmat[:3, :3]).astype(np.float32)
+
+
+def _neck_shift(view: MeshView, skin: np.ndarray, head: HeadData) -> np.ndarray:  # [V] px
+    """How far to the right each vertex of the neck must go for its sides to lie where skin ends, row by row."""
+    neck = head.regions["neck"] & ~head.regions["collar"]
+    pixel, _ = view.camera.project(view.vertices)
+    on_neck = view.covered & neck[view.faces].all(1)[view.fragments.face]
+    rows = np.flatnonzero(on_neck.any(1))
+    shift = np.zeros(len(pixel))
+    if len(rows) < 3:
+        return shift
+    reach = int(NECK_REACH / view.metres_per_pixel)
+    middle = pixel[neck, 0].mean()
+    for side in (-1, 1):
+        edge, error = np.empty(len(rows)), np.zeros(len(rows))
+        for i, row in enumerate(rows):
+            columns = np.flatnonzero(on_neck[row])
+            edge[i] = columns[0] if side < 0 else columns[-1]
+            beyond = int(edge[i]) + side * np.arange(1, reach + 1)
+            beyond = beyond[(beyond >= 0) & (beyond < skin.shape[1])]
+            free = (skin[row, beyond] > 0.5) & ~view.covered[row, beyond]
+            error[i] = len(free) if free.all() else free.argmin()
+        error = gaussian_filter1d(median_filter(error, size=9), 3)
+        half = np.interp(pixel[:, 1], rows, np.abs(edge - middle))
+        share = np.clip(side * (pixel[:, 0] - middle) / half, 0, 1) ** 2
+        shift += side * share * np.interp(pixel[:, 1], rows, error, left=0, right=0) * neck
+    return shift
+
+
+def _into_matte(pixel: np.ndarray, alpha: np.ndarray) -> np.ndarray:  # [V, 2] -> [V, 2] px
+    """From each pixel to the nearest one that shows the person."""
+    row, column = distance_transform_edt(alpha < 0.5, return_distances=False, return_indices=True)
+    inside = np.clip(pixel, 0, np.array(alpha.shape[::-1]) - 1).astype(int)
+    at = inside[:, 1], inside[:, 0]
+    vector = np.stack([column[at] - inside[:, 0], row[at] - inside[:, 1]], axis=1).astype(float)
+    length = np.linalg.norm(vector, axis=1, keepdims=True)
+    return vector * np.minimum(1, SHRINK / np.maximum(length, 1))

@@ -1,0 +1,93 @@
+"""Gaussians that show a portrait: the analysis of the photograph, step by step."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import label
+
+from emo_avatar.backbones.uv.attributes import detail_splats, pixel_share, texel_splats
+from emo_avatar.backbones.uv.complete import complete_hair, complete_skin, observe
+from emo_avatar.backbones.uv.eyes import eye_colours
+from emo_avatar.backbones.uv.hull import hair_vertices, inflate_scalp, skull_centre
+from emo_avatar.backbones.uv.lids import carry_lashes, lash_colour, lash_line
+from emo_avatar.backbones.uv.mouth import mouth_colours, teeth_splats, visible_teeth
+from emo_avatar.backbones.uv.outline import fit_outline
+from emo_avatar.backbones.uv.prepared import PreparedHead
+from emo_avatar.backbones.uv.segmentation import segment
+from emo_avatar.backbones.uv.sheets import sheet_of, sheet_splats
+from emo_avatar.backbones.uv.splats import Layer, Splats
+from emo_avatar.backbones.uv.view import MeshView, sample
+from emo_avatar.tracking.portrait import TrackedPortrait
+
+OUTLINE_ROUNDS = 3  # each corrects what smoothing left of the one before
+LEAST_TRUST = 0.2  # in the photo, for the shade of texels that it shows at a grazing angle
+SIDE_OF_NECK = 0.8  # cosine between its surface and the view
+
+
+def project(
+    portrait: TrackedPortrait, prepared: PreparedHead, rgb: np.ndarray, vertices: np.ndarray
+) -> tuple[Splats, np.ndarray]:
+    """Gaussians that show the portrait, and how far the photo may be trusted for the colour of each."""
+    head, texels, on_face = prepared.head, prepared.texels, prepared.on_face
+    alpha, camera = portrait.matte, portrait.camera
+    shown = ~on_face["lashes"] & ~prepared.interior
+    view = MeshView.of(vertices, head.faces, camera, shown)
+    labels = segment(rgb, alpha, portrait.landmarks, view, on_face)
+    for _ in range(OUTLINE_ROUNDS):
+        view = MeshView.of(fit_outline(view, labels.skin, alpha, head), head.faces, camera, shown)
+    under_hair = hair_vertices(view, labels.hair, alpha, head)
+    hull = MeshView.of(inflate_scalp(view, labels.hair, alpha, under_hair, head), head.faces, camera, shown)
+
+    points = texels.points(hull.vertices, head.faces)
+    embedding = head.landmarks478
+    assert embedding is not None  # the portrait was tracked with them
+    landmarks = np.einsum("lb,lbc->lc", embedding.barycentric, hull.vertices[head.faces[embedding.faces]])
+    on_neck, hanging = _hair_before_neck(hull, labels.hair * alpha, prepared)
+    hair = np.where(on_neck, hanging, labels.hair)  # nothing else on a neck is hair, as much as it may look like it
+    seen = observe(prepared, points, landmarks, under_hair, hull, rgb, alpha, hair)
+    colour = complete_skin(prepared, seen)
+    colour = lash_line(prepared, colour, lash_colour(rgb, hull, prepared))
+    centre = camera.project(skull_centre(vertices, head)[None])[0][0]
+    colour = complete_hair(seen, colour, rgb, labels.hair * (alpha > 0.9), centre)
+    skin = np.median(colour[on_face["face"][texels.face] & (seen.confidence > 0.3)], axis=0)
+    tooth = visible_teeth(rgb, portrait.landmarks, skin)
+    teeth = np.percentile(rgb[tooth], 70, axis=0) if tooth.any() else None
+    colour = eye_colours(prepared, seen, mouth_colours(prepared, colour, skin, teeth))
+
+    grown = hull.fragments.interpolate(under_hair[:, None], head.faces)[..., 0]
+    bare_face = (1 - grown) * (hull.covered & on_face["face"][hull.fragments.face])
+    on_texels = texel_splats(prepared, hull, points, seen, colour)
+    on_pixels = detail_splats(hull, rgb, np.where(tooth | hanging, 0, alpha), bare_face, shown, prepared)
+    sheet = sheet_of(hull, alpha, labels, head)
+    splats = Splats.join([
+        on_texels,
+        carry_lashes(on_pixels, hull, prepared),
+        *teeth_splats(prepared, vertices, hull, rgb, tooth),
+        *sheet_splats(sheet, hull, rgb, alpha, ~hull.covered | hanging, prepared),
+    ])  # fmt: skip
+    of_texels = np.maximum(seen.sharpness, LEAST_TRUST * (seen.confidence > 0))
+    of_texels *= 1 - pixel_share(seen.facing, sample(bare_face, seen.pixel))
+    return splats, np.concatenate([of_texels, _trust_in_pixels(splats)[len(texels) :]])
+
+
+def _trust_in_pixels(splats: Splats) -> np.ndarray:  # [N] in [0, 1]
+    """How far the photograph may change Gaussians that are its own pixels: less where they share it."""
+    shared = np.clip((splats.opacities - 0.5) / 0.4, 0, 1) ** 2
+    return np.where(splats.layer == Layer.BACK, 0, np.where(splats.layer == Layer.LASH, 1, shared))
+
+
+def _hair_before_neck(
+    hull: MeshView, hair: np.ndarray, prepared: PreparedHead
+) -> tuple[np.ndarray, np.ndarray]:  # [H, W] bool, [H, W] bool
+    """Pixels of the neck, and those of them that show locks which hang before it.
+
+    In the middle of the neck hair is a beard and stays on the skin; and a white collar is not the end of white hair:
+    most of a lock must hang clear of the neck.
+    """
+    neck = hull.covered & (prepared.on_face["neck"] | prepared.on_face["collar"])[hull.fragments.face]
+    forward = hull.fragments.interpolate(hull.broad_normals, hull.faces) @ -hull.camera.viewmat[2, :3]
+    lateral = neck & (forward < SIDE_OF_NECK)
+    locks, _ = label((hair > 0.5) & (lateral | ~hull.covered))
+    clear = np.bincount(locks.ravel(), ~hull.covered.ravel()) > 0.5 * np.bincount(locks.ravel())
+    clear[0] = False
+    return neck, lateral & clear[locks]

@@ -1,0 +1,71 @@
+"""A person and how they stand in their photograph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from emo_avatar.avatar.personal import personal_head
+from emo_avatar.head.arkit import flame_from_arkit
+from emo_avatar.head.data import N_SHAPE, HeadData
+from emo_avatar.head.model import HeadModel, rotation_matrices
+from emo_avatar.motion.flame_sequence import FRAME_FIELDS, FlameSequence
+from emo_avatar.tracking.portrait import TrackedPortrait
+
+
+@dataclass(frozen=True)
+class Stance:
+    """A person, and how they stand in the photo."""
+
+    head: HeadData  # the generic one
+    shape: np.ndarray  # [300]
+    static_offset: np.ndarray  # [V, 3] metres
+    pose: FlameSequence  # one frame
+
+    @classmethod
+    def of(cls, portrait: TrackedPortrait, head: HeadData) -> Stance:
+        """As the tracker found them."""
+        values = {name: getattr(portrait, name)[None] for name in FRAME_FIELDS if hasattr(portrait, name)}
+        return cls(head, portrait.shape, portrait.static_offset, replace(FlameSequence.still(1), **values))
+
+    @cached_property
+    def person(self) -> HeadData:
+        return personal_head(self.head, self.shape, self.static_offset)
+
+    @cached_property
+    def vertices(self) -> np.ndarray:  # [V, 3] metres
+        """The head in the world as the photo shows it."""
+        return _posed(self.person, self.pose)
+
+    @property
+    def unturned(self) -> np.ndarray:  # [V, 3] metres
+        """The same face upright at the origin."""
+        still = FlameSequence.still(1)
+        return _posed(self.person, replace(self.pose, rotation=still.rotation, translation=still.translation))
+
+    def moved(self, shift: np.ndarray) -> Stance:  # [V, 3] metres, world
+        """The person with a face that differs by ``shift`` where they stand.
+
+        The shift is turned back with the head; that the jaw turns a little further is left to the next fit of the rims.
+        """
+        turned = rotation_matrices(torch.from_numpy(self.pose.rotation))[0].numpy()
+        return replace(self, static_offset=(self.static_offset + shift @ turned).astype(np.float32))
+
+    def relaxed(self, weights: np.ndarray) -> Stance:  # [52] ARKit
+        """The same stance of a person whose neutral face has ARKit weights of this one's on it.
+
+        What the neutral face takes over is taken from the photo's expression, so that the mesh in the photo stays.
+        """
+        expression, _, _ = flame_from_arkit(self.head, weights)
+        offset = self.static_offset + self.head.shapedirs[:, :, N_SHAPE:] @ expression
+        pose = replace(self.pose, expression=self.pose.expression - expression)
+        return replace(self, static_offset=offset.astype(np.float32), pose=pose)
+
+
+def _posed(person: HeadData, pose: FlameSequence) -> np.ndarray:  # [V, 3]
+    with torch.no_grad():
+        arguments = {name: torch.from_numpy(getattr(pose, name)) for name in FRAME_FIELDS}
+        return HeadModel(person)(**arguments).vertices[0].numpy()

@@ -1,0 +1,88 @@
+"""The head as it stands in the photograph: posed vertices, what each pixel sees, and lookups between the two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from emo_avatar.render.camera import Camera
+from emo_avatar.render.mesh import MeshFragments, rasterize_mesh
+
+BROAD_ROUNDS = 8  # of smoothing, until normals follow the skull and no longer the features
+
+
+@dataclass(frozen=True)
+class MeshView:
+    """A posed mesh before a camera."""
+
+    camera: Camera
+    vertices: np.ndarray  # [V, 3] float32 metres, world
+    faces: np.ndarray  # [F, 3] int32
+    normals: np.ndarray  # [F, 3] float32, unit
+    broad_normals: np.ndarray  # [V, 3] of the form at large, without lids, nostrils and folds
+    fragments: MeshFragments
+
+    @classmethod
+    def of(cls, vertices: np.ndarray, faces: np.ndarray, camera: Camera, drawn: np.ndarray | None = None) -> MeshView:
+        """Draw a mesh; ``drawn [F]`` leaves triangles out of the picture."""
+        fragments = rasterize_mesh(vertices, faces, camera, drawn)
+        broad = smooth_over_mesh(vertex_normals(vertices, faces), faces, BROAD_ROUNDS)
+        broad /= np.maximum(np.linalg.norm(broad, axis=1, keepdims=True), 1e-12)
+        return cls(camera, vertices, faces, face_normals(vertices, faces), broad, fragments)
+
+    @property
+    def covered(self) -> np.ndarray:  # [H, W] bool
+        return self.fragments.covered
+
+    @property
+    def metres_per_pixel(self) -> float:
+        """At the mesh's mean depth."""
+        depth = self.camera.project(self.vertices)[1].mean()
+        return float(depth / self.camera.K[0, 0])
+
+    def facing(self, points: np.ndarray, normals: np.ndarray) -> np.ndarray:  # [N, 3], [N, 3] unit -> [N]
+        """Cosine between normals and the directions from their points to the camera."""
+        to_camera = self.camera.position - points
+        return (normals * to_camera).sum(1) / np.linalg.norm(to_camera, axis=1)
+
+    def sees(self, points: np.ndarray, tolerance: float) -> np.ndarray:  # [N, 3] -> [N] bool
+        """Whether nothing of the mesh lies more than ``tolerance`` metres before a point; False outside the picture."""
+        pixel, depth = self.camera.project(points)
+        inside = ((pixel >= 0) & (pixel < (self.camera.width, self.camera.height))).all(1) & (depth > 0)
+        column, row = np.where(inside[:, None], pixel, 0).astype(int).T
+        return inside & (depth < self.fragments.depth[row, column] + tolerance)
+
+
+def face_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:  # -> [F, 3] unit
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    normals = np.cross(b - a, c - a)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+
+
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:  # -> [V, 3] unit, area-weighted
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    normal = np.cross(b - a, c - a)
+    summed = np.stack([np.bincount(faces.ravel(), np.repeat(normal[:, k], 3), len(vertices)) for k in range(3)], axis=1)
+    return summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), 1e-12)
+
+
+def smooth_over_mesh(values: np.ndarray, faces: np.ndarray, rounds: int) -> np.ndarray:  # [V] or [V, C], as given
+    """Means over the triangles around each vertex, a few times over."""
+    count = np.maximum(np.bincount(faces.ravel(), minlength=len(values)), 1)
+    columns = values.reshape(len(values), -1).astype(float)
+    for _ in range(rounds):
+        means = np.repeat(columns[faces].mean(1), 3, axis=0)
+        columns = np.stack([np.bincount(faces.ravel(), m, len(values)) for m in means.T], axis=1) / count[:, None]
+    return columns.reshape(values.shape)
+
+
+def sample(image: np.ndarray, pixel: np.ndarray) -> np.ndarray:  # [H, W] or [H, W, C], [N, 2] -> [N] or [N, C]
+    """Bilinear lookup at pixel coordinates whose centres lie at half integers; the edge continues outside."""
+    at = (pixel[:, 1] - 0.5, pixel[:, 0] - 0.5)
+    if image.ndim == 2:
+        return map_coordinates(image, at, order=1, mode="nearest")
+    return np.stack(
+        [map_coordinates(image[..., k], at, order=1, mode="nearest") for k in range(image.shape[2])], axis=1
+    )

@@ -1,0 +1,104 @@
+"""Where the program meets its user: errors become one sentence and an exit code, long work becomes a progress bar."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+from typing import Any, NoReturn
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from typer.core import TyperGroup
+
+from emo_avatar.errors import UserError
+from emo_avatar.terminal import stderr
+
+BAD_INPUT = 2
+INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
+TERMINATED = 143
+
+
+class CommandLine(TyperGroup):
+    """Runs a command and ends the process: 0, or 2 with one sentence, or 130 after Ctrl-C.
+
+    Anything else that goes wrong is a defect of the program and shows its traceback.
+    """
+
+    def main(self, *args: Any, **settings: Any) -> NoReturn:
+        settings["standalone_mode"] = False
+        with contextlib.suppress(ValueError):  # only the main thread may; in another one there is nothing to catch
+            signal.signal(signal.SIGTERM, _terminate)
+        try:
+            exit_code = super().main(*args, **settings)
+        except typer.TyperException as error:
+            fail(error.format_message())
+        except UserError as error:
+            fail(str(error))
+        except OSError as error:
+            if error.filename is None:
+                raise
+            fail(f"{error.filename}: {error.strerror}.")
+        except ImportError as error:
+            library = re.search(r"\S+\.so[.\d]*", str(error))
+            if library is None:
+                raise
+            fail(f"The system library {library[0].rstrip(':')} is missing; the README tells which package has it")
+        except typer.Abort:
+            sys.exit(INTERRUPTED)
+        sys.exit(exit_code)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(TERMINATED)  # unwinds, so that no half-written file stays
+
+
+def fail(sentence: str) -> NoReturn:
+    """Say what is wrong with the input, unless the help text was all that there is to say, and end the process."""
+    if sentence:
+        stderr.print(f"[red]Error:[/] {_plain(sentence.rstrip('.'))}.", soft_wrap=True)
+    sys.exit(BAD_INPUT)
+
+
+def say(sentence: str) -> None:
+    """Tell the user something that is not a result."""
+    stderr.print(_plain(sentence), soft_wrap=True)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def print_json(document: Any) -> None:
+    """The one thing that ``--json`` writes to standard output."""
+    print(json.dumps(document, indent=1))
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Facts for people: one a line."""
+    width = max(len(name) for name in facts) + 2
+    for name, value in facts.items():
+        if isinstance(value, float):
+            value = f"{value:.4g}"
+        elif isinstance(value, dict):
+            value = ", ".join(f"{key} {number}" for key, number in value.items())
+        elif isinstance(value, list):
+            value = ", ".join(map(str, value)) or "none"
+        print(f"{name.replace('_', ' '):{width}}{value}")
+
+
+@contextlib.contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[float, str], None]]:
+    """A bar on standard error while the block runs; yields ``report(fraction, what is being done)``."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[doing]}"), TimeRemainingColumn())
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+        task = bar.add_task(title, total=1.0, doing="")
+
+        def report(fraction: float, doing: str) -> None:
+            bar.update(task, completed=fraction, doing=doing)
+
+        yield report

@@ -1,0 +1,125 @@
+"""``emo-avatar evaluate``: how good it is, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from emo_avatar.cli.boundary import print_json, progress_bar, say
+from emo_avatar.cli.options import Json
+
+if TYPE_CHECKING:
+    from emo_avatar.evaluation.recognition import LabelledFace, Recognition
+
+app = typer.Typer(help="Measure quality.", no_args_is_help=True)
+
+
+@app.command()
+def geometry(
+    takes: Annotated[int, typer.Option(min=1, max=1000, help="Held-out people to judge on.")] = 60,
+    as_json: Json = False,
+) -> None:
+    """Judge the geometry modulator on people, utterances and styles that it was not trained on."""
+    from emo_avatar.emotion.geometry import load_modulator
+    from emo_avatar.evaluation.geometry import evaluate_geometry
+    from emo_avatar.head.data import load_head
+
+    with progress_bar("Evaluating") as report:
+        result = evaluate_geometry(load_head(), load_modulator(), takes, report)
+    if as_json:
+        print_json(result.to_json())
+        return
+    table = Table("emotion", "AED driving", "AED recipe", "AED ours", "ratio", "lips apart, driving", "ours", box=None)
+    for score in result.emotions:
+        numbers = (score.aed_driving, score.aed_recipe, score.aed_ours, score.aed_ours / score.aed_driving)
+        lips = (f"{gap:.3f} mm" for gap in (score.closure_driving, score.closure_ours))
+        table.add_row(score.emotion, *(f"{x:.4f}" for x in numbers), *lips)
+    Console().print(table)
+    say(f"AED ratio {result.aed_ratio:.3f}; lips apart at bilabials {result.closure_growth:+.1%}.")
+    say(f"Neutral to neutral: largest change of a parameter {result.neutral_drift:.1e}.")
+    for path in result.paths:
+        ends = ", ".join(f"{name} {max(ends):.2f}" for name, ends in path.reversals.items())
+        say(f"{' - '.join(path.path)}: largest step {path.largest_step:.2f} x the mean; reversals at the ends: {ends}.")
+
+
+@app.command()
+def recognition(
+    avatars: Annotated[list[Path] | None, typer.Argument(metavar="[A.emoavatar]...", help="Avatars to judge.")] = None,
+    portraits: Annotated[bool, typer.Option("--portraits", help="Judge photographs of real emotions, too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show seven emotions of avatars and of the open head to two recognisers, and count what they see."""
+    from emo_avatar.evaluation.recognition import head_faces, portrait_faces, recognise, total
+
+    subjects: dict[str, Callable[[], Iterable[LabelledFace]]] = {"open head": head_faces}
+    if portraits:
+        subjects["captioned portraits"] = portrait_faces
+    for path in avatars or []:
+        subjects[str(path)] = partial(_faces_of, path)
+    with progress_bar("Recognising") as report:
+        results = {}
+        for i, (name, faces) in enumerate(subjects.items()):
+            report(i / len(subjects), name)
+            results[name] = recognise(faces())
+    if len(results) > 1 + portraits:
+        results["all avatars"] = total(results[str(path)] for path in avatars or [])
+    if as_json:
+        print_json({name: [r.to_json() for r in outcome] for name, outcome in results.items()})
+        return
+    for name, outcome in results.items():
+        for result in outcome:
+            _print_confusion(name, result)
+
+
+def _faces_of(path: Path) -> Iterable[LabelledFace]:
+    from emo_avatar.avatar.files import load_avatar
+    from emo_avatar.evaluation.recognition import avatar_faces
+
+    return avatar_faces(load_avatar(path))
+
+
+def _print_confusion(subject: str, result: Recognition) -> None:
+    title = f"{subject}, {result.recogniser}: {result.accuracy:.0%} (target {result.target:.0%})"
+    table = Table("shown", *(f"as {label}" for label in result.columns), title=title, box=None, title_justify="left")
+    for label, row in zip(result.rows, result.confusion, strict=True):
+        table.add_row(label, *(str(count) if count else "" for count in row))
+    Console().print(table)
+    if result.failing:
+        say(f"Recognised in less than half of the pictures: {', '.join(result.failing)}.")
+
+
+@app.command()
+def portrait(
+    photos: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PHOTO]...", help="Seven of our own by default.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Build avatars of photographs and compare: PSNR, SSIM, LPIPS inside the matte, identity, holes."""
+    from emo_avatar.backbones.uv import build_avatar
+    from emo_avatar.evaluation.portrait import score_portrait, standard_portraits
+    from emo_avatar.head.data import load_head
+    from emo_avatar.tracking.portrait import track_portrait
+
+    subjects = {str(path): path for path in photos} if photos else standard_portraits()
+    head = load_head()
+    rows = {}
+    with progress_bar("Evaluating") as report:
+        for i, (name, photo) in enumerate(subjects.items()):
+            report(i / len(subjects), name)
+            tracked = track_portrait(photo, head)
+            avatar = build_avatar(tracked, head, name=name)
+            rows[name] = {"landmark_error": tracked.landmark_error, **score_portrait(avatar).numbers()}
+    if as_json:
+        print_json(rows)
+        return
+    table = Table(Column("", no_wrap=True), *rows, box=None)
+    for metric in next(iter(rows.values())):
+        table.add_row(metric.replace("_", " "), *(f"{row[metric]:.3f}" for row in rows.values()))
+    Console().print(table)

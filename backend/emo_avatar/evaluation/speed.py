@@ -1,0 +1,86 @@
+"""How fast it is: an avatar's frames, building an avatar. (The rasteriser alone: ``render.bench``.)"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from emo_avatar.avatar.avatar import Avatar
+from emo_avatar.backbones.uv import REFINE_STEPS, build_avatar
+from emo_avatar.data.speech import utterance
+from emo_avatar.export.performance import perform
+from emo_avatar.head.data import HeadData, load_head
+from emo_avatar.render.rasterize import rasterize
+from emo_avatar.tracking.portrait import track_portrait
+
+Facts = dict[str, object]
+Progress = Callable[[float, str], None]
+
+
+def time_frames(avatar: Avatar, size: int, frames: int) -> Facts:
+    """Milliseconds of each step of an avatar's frame, while it speaks and smiles."""
+    device = avatar.gaussians.device
+    speech = utterance(0, frames / 30, 30, avatar.rig.head)
+    sequence = perform(avatar, speech, emotions={"happy": 0.5}, frames=frames)
+    camera = avatar.camera(size=size)
+    rasterize(next(iter(avatar.play(sequence))), camera)  # compiles, allocates
+    posing, rendering = [], []
+    stream = avatar.play(sequence)
+    for _ in range(frames):
+        start = _now(device)
+        gaussians = next(stream)
+        posed = _now(device)
+        rasterize(gaussians, camera)
+        posing.append(1e3 * (posed - start))
+        rendering.append(1e3 * (_now(device) - posed))
+    total = [a + b for a, b in zip(posing, rendering, strict=True)]
+    return {
+        **_summary(total),
+        # The head is evaluated for many frames at a time, so that single frames are not comparable: the mean is.
+        "deform_and_bind_ms": statistics.mean(posing),
+        "render_ms": statistics.median(rendering),
+        "gaussians": len(avatar.gaussians),
+        "size": size,
+        **_machine(device),
+    }
+
+
+def time_build(photo: Path, progress: Progress) -> Facts:
+    """Seconds to build an avatar, the second time; the first loads models and compiles."""
+    head, cpu = load_head(), torch.device("cpu")
+    build_from_photo(photo, head, REFINE_STEPS, progress)
+    start = time.perf_counter()
+    avatar = build_from_photo(photo, head, REFINE_STEPS, progress)
+    refined = time.perf_counter()
+    build_from_photo(photo, head, 0, progress)
+    return {
+        "build_s": refined - start,
+        "preview_s": time.perf_counter() - refined,
+        "refinement_steps": REFINE_STEPS,
+        "gaussians": len(avatar.gaussians),
+        **_machine(cpu),
+    }
+
+
+def build_from_photo(photo: Path, head: HeadData, refine: int, progress: Progress) -> Avatar:
+    """Tracking and the UV backbone."""
+    return build_avatar(track_portrait(photo, head), head, name=photo.stem, refine=refine, progress=progress)
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _summary(times: list[float]) -> Facts:
+    return {"median_ms": statistics.median(times), "best_ms": min(times), "repeats": len(times)}
+
+
+def _machine(device: torch.device) -> Facts:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return {"device": name, "threads": torch.get_num_threads(), "torch": torch.__version__}

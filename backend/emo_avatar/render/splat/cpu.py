@@ -1,0 +1,126 @@
+"""Rendering and its adjoint on the CPU, on NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+
+from emo_avatar.render.camera import Camera
+from emo_avatar.render.splat import compositing, projection, tiles
+from emo_avatar.render.splat.footprint import view_numbers
+from emo_avatar.render.splat.layout import TILE
+from emo_avatar.render.splat.simd import LANES
+from emo_avatar.render.splat.threads import new_counter, run_in_threads
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Gaussians as contiguous float32 arrays; also gradients by them."""
+
+    means: np.ndarray  # [N, 3]
+    quats: np.ndarray  # [N, 4]
+    scales: np.ndarray  # [N, 3]
+    opacities: np.ndarray  # [N, 1]
+    sh: np.ndarray  # [N, 3 K], K in {1, 4, 9, 16}
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter((self.means, self.quats, self.scales, self.opacities, self.sh))
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A rendered image, and what its adjoint needs."""
+
+    rgb: np.ndarray  # [H', W', 3] with H' and W' rounded up to whole tiles
+    alpha: np.ndarray  # [H', W']
+    depth: np.ndarray  # [H', W']
+    view: np.ndarray  # [25], see ``footprint``
+    records: np.ndarray  # [N', 16] with N' rounded up to whole vectors; see ``layout``
+    keys: np.ndarray  # [N'] uint32
+    spans: np.ndarray  # [N', 2] int32
+    entries: np.ndarray  # [M + 1] int32, the Gaussians of every tile, front to back, and a spare
+    tile_starts: np.ndarray  # [tiles + 1] int32, into the entries
+    busiest_first: np.ndarray  # [tiles] int32
+
+
+def render(gaussians: Arrays, camera: Camera, background: np.ndarray, threads: int) -> Frame:  # background [3] float32
+    rows = _round_up(len(gaussians), LANES)
+    height, width = (_round_up(size, TILE) for size in (camera.height, camera.width))
+    tiles_across = width // TILE
+    view = view_numbers(camera)
+    records = _cache_lines(rows)
+    keys, spans = np.empty(rows, np.uint32), np.empty((rows, 2), np.int32)
+    for part, vectors in _whole_vectors(gaussians):
+        _in_threads(threads, projection.project_all, *vectors, view, records[part], keys[part], spans[part])
+
+    order = tiles.order_by_depth(keys)
+    counts = np.zeros((tiles.PARTS, tiles_across * (height // TILE)), np.int32)
+    ordered_spans = np.empty((len(order), 2), np.int32)
+    _in_threads(threads, tiles.count_entries, order, spans, tiles_across, counts, ordered_spans)
+    tile_starts = tiles.entry_offsets(counts)
+    entries = np.empty(tile_starts[-1] + 1, np.int32)
+    _in_threads(threads, tiles.fill_entries, order, ordered_spans, tiles_across, counts, entries)
+    busiest_first = np.argsort(-np.diff(tile_starts)).astype(np.int32)
+
+    rgb = np.empty((height, width, 3), np.float32)
+    alpha, depth = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
+    lists = (records, entries, tile_starts, busiest_first, tiles_across)
+    _in_threads(threads, compositing.composite, *lists, background, rgb, alpha, depth)
+    return Frame(rgb, alpha, depth, view, records, keys, spans, entries, tile_starts, busiest_first)
+
+
+def render_backward(
+    frame: Frame,
+    gaussians: Arrays,
+    by_rgb: np.ndarray,  # [H', W', 3] gradients by the frame's images, zero outside the camera's image
+    by_alpha: np.ndarray,  # [H', W']
+    by_depth: np.ndarray,  # [H', W']
+    threads: int,
+) -> Arrays:
+    """The gradients by the Gaussians; zero for those that are not drawn."""
+    first_places = tiles.first_places(frame.keys, frame.spans)
+    sums, places = _cache_lines(len(frame.entries)), np.empty(len(frame.entries), np.int32)
+    _in_threads(
+        threads, compositing.composite_backward, frame.records, frame.spans, frame.entries, first_places,
+        frame.tile_starts, frame.busiest_first, frame.alpha.shape[1] // TILE,
+        frame.rgb, frame.alpha, frame.depth, by_rgb, by_alpha, by_depth, sums, places,
+    )  # fmt: skip
+    gradients = [np.empty((len(frame.keys), array.shape[1]), np.float32) for array in gaussians]
+    for part, vectors in _whole_vectors(gaussians):
+        _in_threads(
+            threads, projection.project_all_backward, *vectors, frame.view, frame.keys[part], frame.spans[part],
+            first_places[part], places, sums, *(gradient[part] for gradient in gradients),
+        )  # fmt: skip
+    return Arrays(*(gradient[: len(gaussians)] for gradient in gradients))
+
+
+def _whole_vectors(gaussians: Arrays) -> Iterator[tuple[slice, list[np.ndarray]]]:
+    """The Gaussians in multiples of sixteen: most as they lie, and the last few followed by zeros."""
+    whole = len(gaussians) // LANES * LANES
+    if whole:
+        yield slice(0, whole), [array[:whole] for array in gaussians]
+    rest = len(gaussians) - whole
+    if rest:
+        yield slice(whole, whole + LANES), [np.pad(array[whole:], ((0, LANES - rest), (0, 0))) for array in gaussians]
+
+
+def _in_threads(threads: int, kernel: Dispatcher, *arguments: object) -> None:
+    counter = new_counter()
+    is_loaded = bool(kernel.overloads)  # if not, let one thread load or compile it
+    run_in_threads(lambda: kernel(counter, *arguments), threads if is_loaded else 1)
+
+
+def _round_up(count: int, unit: int) -> int:
+    return -(-count // unit) * unit
+
+
+def _cache_lines(rows: int) -> np.ndarray:  # [rows, 16] float32, aligned to 64 bytes
+    floats = np.empty((rows + 1) * LANES, np.float32)
+    start = -floats.ctypes.data % 64 // 4
+    return floats[start : start + rows * LANES].reshape(rows, LANES)

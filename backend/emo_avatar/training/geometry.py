@@ -1,0 +1,213 @@
+"""Training of the geometry modulator on synchronised sequences."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from emo_avatar.data.synchronised import Takes, draw_takes, draw_weights
+from emo_avatar.emotion.geometry import N_PARAMETERS, WEIGHTS_PATH, GeometryModulator
+from emo_avatar.emotion.recipes import load_recipes
+from emo_avatar.errors import UserError
+from emo_avatar.files import whole_file
+from emo_avatar.head.data import HeadData, load_head
+from emo_avatar.training.objective import Objective
+
+Progress = Callable[[float, str], None]
+
+FIRST_HELD_OUT_SEED = 1_000_000  # takes of seeds below this one train, takes from it on judge
+FRAME_RATES = (24.0, 25.0, 30.0, 60.0)
+STILL_SHARE = 0.15  # of the batches, which are made of single frames: an artist also poses stills
+HABIT_SPREAD = 0.08  # of each parameter's size: what a driving performance wears all the time
+JITTER = 0.01  # of each parameter's size: a tracker's noise
+SCALE_WINDOWS = 128  # from which the size of each parameter is taken
+REPORT_EVERY = 25  # steps
+CHECKPOINT_EVERY = 500  # steps
+
+
+@dataclass(frozen=True)
+class GeometryTraining:
+    """Everything that decides what the weights become."""
+
+    seed: int = 0
+    steps: int = 4500
+    batch: int = 16  # sequences a step
+    frames: int = 64  # of each
+    takes: int = 1600  # each of its own person, utterance and style
+    seconds: float = 5.0  # of each take
+    learning_rate: float = 1.5e-3
+    warm_up: float = 0.05  # of the steps
+    weight_decay: float = 0.01
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Stretches of takes, neutral and under emotion."""
+
+    driving: Tensor  # [B, T, 103]
+    weights: Tensor  # [B, T, 6]
+    target: Tensor  # [B, T, 103]
+    fps: float
+
+
+class SynchronisedBatches:
+    """Draws the batch of any step; the same settings and step always give the same batch."""
+
+    def __init__(self, head: HeadData, settings: GeometryTraining) -> None:
+        self._head, self._settings = head, settings
+        share = settings.takes // len(FRAME_RATES)
+        recipes = load_recipes()
+        self._takes = [
+            draw_takes(range(i * share, (i + 1) * share), recipes, settings.seconds, fps)
+            for i, fps in enumerate(FRAME_RATES)
+        ]
+        self.scale = self._parameter_scale()  # [103]
+
+    def draw(self, step: int) -> Batch:
+        s = self._settings
+        rng = np.random.default_rng([s.seed, step])
+        takes = self._takes[rng.integers(len(self._takes))]
+        still = rng.random() < STILL_SHARE
+        count, frames = (s.batch * s.frames // 4, 1) if still else (s.batch, s.frames)
+        driving, weights, target = draw_windows(self._head, takes, rng, count, frames)
+        habit = self.scale * rng.normal(0, HABIT_SPREAD, (count, 1, N_PARAMETERS))
+        noise = (habit + self.scale * rng.normal(0, JITTER, driving.shape)).astype(np.float32)
+        noisy, held, wanted = (torch.from_numpy(x) for x in (driving + noise, weights, target + noise))
+        return Batch(noisy, held, wanted, takes.fps)
+
+    def _parameter_scale(self) -> np.ndarray:
+        """Root mean square of each parameter over emotional speech; at least a hundredth of the largest."""
+        rng = np.random.default_rng([self._settings.seed, 0, 0])
+        _, _, target = draw_windows(self._head, self._takes[0], rng, SCALE_WINDOWS, self._settings.frames)
+        rms = np.sqrt(np.mean(target**2, axis=(0, 1)))
+        expression, jaw = rms[:-3], rms[-3:]
+        floor = 0.01
+        return np.concatenate([np.maximum(part, floor * part.max()) for part in (expression, jaw)], dtype=np.float32)
+
+
+def draw_windows(
+    head: HeadData, takes: Takes, rng: np.random.Generator, count: int, frames: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # driving [B, T, 103], weights [B, T, 6], target [B, T, 103]
+    """Random stretches of random takes under random emotion curves."""
+    which = rng.integers(len(takes), size=count)
+    starts = rng.integers(takes.arkit.shape[1] - frames + 1, size=count)
+    windows = takes.windows(which, starts, frames)
+    weights = np.stack([draw_weights(rng, frames, takes.fps) for _ in range(count)])
+    return windows.driving(head), weights, windows.under(head, weights, rng)
+
+
+def expression_fingerprint(head: HeadData) -> str:
+    """Names the expression space that weights were trained on; it changes when the head's basis does."""
+    mapping = np.concatenate([head.arkit_to_expr, head.arkit_to_pose], axis=1)
+    return hashlib.sha256(np.round(mapping, 3).astype("<f4").tobytes()).hexdigest()[:16]
+
+
+def train_geometry(
+    output: Path = WEIGHTS_PATH,
+    settings: GeometryTraining | None = None,
+    *,
+    resume: bool = False,
+    progress: Progress = lambda fraction, doing: None,
+) -> GeometryModulator:
+    """Train and write the weights, with the loss curve beside them as a PNG.
+
+    Interrupted training goes on from the last checkpoint with ``resume``, to the same weights as if never interrupted.
+
+    Raises:
+        UserError: there is no checkpoint to resume from, or it is of other settings.
+    """
+    settings = settings or GeometryTraining()
+    checkpoint = output.with_suffix(".checkpoint")
+    head = load_head()
+    progress(0.0, "drawing people and utterances")
+    batches = SynchronisedBatches(head, settings)
+    torch.manual_seed(settings.seed)
+    modulator = GeometryModulator()
+    modulator.scale.copy_(torch.from_numpy(batches.scale))
+    optimiser = torch.optim.AdamW(
+        modulator.parameters(),
+        settings.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.learning_rate, settings.steps, pct_start=settings.warm_up, cycle_momentum=False
+    )
+    parts = {"modulator": modulator, "optimiser": optimiser, "schedule": schedule}
+    first, losses = _restore(checkpoint, parts, settings) if resume else (0, [])
+
+    objective = Objective(head)
+    began = time.perf_counter()
+    for step in range(first, settings.steps):
+        if step % REPORT_EVERY == 0:
+            recent = float(np.sum(losses[-REPORT_EVERY:])) / REPORT_EVERY
+            progress(step / settings.steps, f"step {step}, loss {recent:.4f}")
+        if step % CHECKPOINT_EVERY == 0 and step > first:
+            _store(checkpoint, parts, settings, step, losses)
+        batch = batches.draw(step)
+        terms = objective(modulator(batch.driving, batch.weights, batch.fps) - batch.target)
+        optimiser.zero_grad()
+        torch.stack(list(terms)).sum().backward()
+        torch.nn.utils.clip_grad_norm_(modulator.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        losses.append([term.item() for term in terms])
+
+    minutes = (time.perf_counter() - began) / 60
+    metadata = {
+        "training": json.dumps(asdict(settings)),
+        "expression_space": expression_fingerprint(head),
+        "minutes": f"{minutes:.1f}",
+    }
+    with whole_file(output) as temporary:
+        save_file(modulator.state_dict(), temporary, metadata)
+    plot_losses(losses, output.with_name(f"{output.stem}_loss.png"))
+    checkpoint.unlink(missing_ok=True)
+    progress(1.0, f"trained {settings.steps} steps in {minutes:.1f} minutes")
+    return modulator.eval()
+
+
+def _store(path: Path, parts: dict, settings: GeometryTraining, step: int, losses: list) -> None:
+    state = {name: part.state_dict() for name, part in parts.items()}
+    with whole_file(path) as temporary:
+        torch.save(state | {"settings": asdict(settings), "step": step, "losses": losses}, temporary)
+
+
+def _restore(path: Path, parts: dict, settings: GeometryTraining) -> tuple[int, list]:
+    if not path.exists():
+        raise UserError(f"There is no checkpoint {path} to resume from; train without --resume.")
+    state = torch.load(path, weights_only=True)
+    if state["settings"] != asdict(settings):
+        raise UserError(f"The checkpoint {path} is of other settings; train without --resume, or with the same ones.")
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    return state["step"], state["losses"]
+
+
+def plot_losses(losses: list[list[float]], path: Path) -> None:
+    """All terms over the steps, smoothed, on a logarithmic axis."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    window = max(1, len(losses) // 100)
+    kernel = np.full(window, 1 / window)
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    for values, label in zip(np.array(losses).T, ("parameters", "vertices", "lips"), strict=True):
+        axes.semilogy(np.convolve(values, kernel, "valid"), label=label)
+    axes.set(xlabel="step", ylabel="loss", title="Geometry modulator")
+    axes.legend()
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+    pyplot.close(figure)

@@ -1,0 +1,81 @@
+"""Training: it learns, it repeats, and it goes on where it was interrupted."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from emo_avatar.data.lips import lip_gap_rows
+from emo_avatar.emotion.geometry import N_PARAMETERS, load_modulator
+from emo_avatar.errors import UserError
+from emo_avatar.head.data import load_head
+from emo_avatar.head.model import HeadModel
+from emo_avatar.training import geometry
+from emo_avatar.training.geometry import GeometryTraining, SynchronisedBatches, train_geometry
+from emo_avatar.training.objective import vertex_root
+
+SMALL = GeometryTraining(steps=30, batch=4, frames=16, takes=16, seconds=1.0)
+HEAD = load_head()
+
+
+class Interruption(Exception):
+    pass
+
+
+def test_training_learns_repeats_and_resumes(tmp_path, monkeypatch):
+    monkeypatch.setattr(geometry, "CHECKPOINT_EVERY", 10)
+    monkeypatch.setattr(geometry, "REPORT_EVERY", 5)
+    losses = []
+    whole = train_geometry(tmp_path / "whole.safetensors", SMALL, progress=lambda fraction, doing: losses.append(doing))
+    assert (tmp_path / "whole_loss.png").exists()
+    assert not (tmp_path / "whole.checkpoint").exists()
+
+    def interrupt(fraction, doing):
+        if doing.startswith("step 25"):
+            raise Interruption
+
+    path = tmp_path / "resumed.safetensors"
+    with pytest.raises(Interruption):
+        train_geometry(path, SMALL, progress=interrupt)
+    assert not path.exists()
+    resumed = train_geometry(path, SMALL, resume=True)
+    for name, value in whole.state_dict().items():
+        assert torch.allclose(value, resumed.state_dict()[name], atol=1e-6), name
+    loaded = load_modulator(path)
+    assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), loaded.parameters(), strict=True))
+    with safe_open(path, "pt") as file:
+        assert {"training", "expression_space"} <= set(file.metadata())
+
+
+def test_resuming_without_a_checkpoint_or_with_another_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="no checkpoint"):
+        train_geometry(tmp_path / "a.safetensors", SMALL, resume=True)
+
+
+def test_batches_depend_on_seed_and_step_alone():
+    one, two = SynchronisedBatches(HEAD, SMALL), SynchronisedBatches(HEAD, SMALL)
+    two.draw(3)
+    assert torch.equal(one.draw(7).target, two.draw(7).target)
+    other = SynchronisedBatches(HEAD, replace(SMALL, seed=1))
+    assert not torch.equal(one.draw(7).driving, other.draw(7).driving)
+
+
+def test_the_quadratic_forms_measure_vertices_and_lips():
+    rng = np.random.default_rng(0)
+    change = np.zeros(N_PARAMETERS, np.float32)
+    change[:100] = rng.normal(0, 0.3, 100)
+    model = HeadModel(HEAD)
+    neutral, moved = (
+        model(expression=torch.from_numpy(t * change[None, :100])).vertices[0].numpy() for t in (0.0, 1.0)
+    )
+    squared = 1e6 * ((moved - neutral) ** 2).sum() / HEAD.regions["face"].sum()
+    assert np.sum((vertex_root(HEAD) @ change) ** 2) == pytest.approx(squared, rel=1e-2)
+
+    corners = HEAD.faces[HEAD.landmarks478.faces[[13, 14]]]
+    upper, lower = (
+        ((moved - neutral)[c] * b[:, None]).sum(0)
+        for c, b in zip(corners, HEAD.landmarks478.barycentric[[13, 14]], strict=True)
+    )
+    assert (lip_gap_rows(HEAD) @ change)[0] == pytest.approx(1e3 * (upper - lower)[1], abs=0.02)
