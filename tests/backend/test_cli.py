@@ -266,3 +266,40 @@ def test_an_interrupted_command_leaves_nothing(
     assert process.returncode == code
     assert "Traceback" not in said
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_comes_in_a_finaliser_is_not_lost(sent: signal.Signals, code: int) -> None:
+    script = """
+import signal, time, typer
+from emo_avatar.cli.boundary import CommandLine
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+app = typer.Typer(cls=CommandLine)
+
+class Slow:
+    def __del__(self):
+        print("in the finaliser", flush=True)
+        time.sleep(0.5)
+
+@app.callback()
+def main(): ...
+
+@app.command()
+def work():
+    Slow()
+    time.sleep(60)
+
+app(["work"])
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.send_signal(sent)
+            _, said = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == code
+    assert b"Traceback" not in said

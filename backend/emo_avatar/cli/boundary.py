@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import json
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, NoReturn
@@ -33,6 +35,7 @@ class CommandLine(TyperGroup):
         settings["standalone_mode"] = False
         with contextlib.suppress(ValueError):  # only the main thread may; in another one there is nothing to catch
             signal.signal(signal.SIGTERM, _terminate)
+        sys.unraisablehook = _deliver_again
         try:
             exit_code = super().main(*args, **settings)
         except typer.TyperException as error:
@@ -55,6 +58,25 @@ class CommandLine(TyperGroup):
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(TERMINATED)  # unwinds, so that no half-written file stays
+
+
+def _deliver_again(unraisable: Any) -> None:
+    """Repeat a signal that came while a finaliser or a callback ran, where Python drops the exception it raises."""
+    lost = unraisable.exc_value
+    if isinstance(lost, (KeyboardInterrupt, SystemExit)):
+        number = signal.SIGINT if isinstance(lost, KeyboardInterrupt) else signal.SIGTERM
+        again = threading.Timer(0.02, _interrupt, (number,))  # when that code has been left
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
+def _interrupt(number: int) -> None:
+    if sys.platform == "win32":
+        _thread.interrupt_main(number)
+    else:
+        signal.pthread_kill(threading.main_thread().ident or 0, number)  # also ends the wait it may be in
 
 
 def fail(sentence: str) -> NoReturn:
