@@ -1,0 +1,1 @@
+"""Emo Avatar inside Blender. Importing this package imports nothing else: `registration` does."""

@@ -1,0 +1,141 @@
+"""The backend as a child process: spawn, its first line, its log, its end."""
+
+import collections
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+from ..errors import AddonError
+from .client import check_protocol
+
+LOG_LINES = 200
+_MAX_LINE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What the first line on standard output said."""
+
+    version: str
+    url: str
+    token: str
+
+
+class BackendProcess:
+    """`command` running as a child whose life is tied to its standard input. `AddonError` when it cannot be started."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        self._log: collections.deque[str] = collections.deque(maxlen=LOG_LINES)
+        self._first: queue.SimpleQueue[str] = queue.SimpleQueue()
+        try:
+            self._child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=dict(environment) if environment is not None else None,
+                **own_group(),
+            )
+        except OSError as error:
+            raise AddonError(f"{command[0]} cannot be started: {error.strerror or error}.") from error
+        for target, stream in ((self._read_output, self._child.stdout), (self._read_log, self._child.stderr)):
+            threading.Thread(target=target, args=(stream,), name="Emo Avatar backend's output", daemon=True).start()
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._child.poll()
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """The last lines of standard error."""
+        return tuple(self._log)
+
+    def greeting(self, deadline: float) -> Greeting:
+        """Wait at most `deadline` seconds for the first line. `AddonError` when it does not come or says nonsense."""
+        try:
+            line = self._first.get(timeout=deadline)
+        except queue.Empty:
+            raise AddonError(f"The backend said nothing for {deadline:.0f} seconds after it was started.") from None
+        if not line:
+            code = self._wait(2.0)
+            raise AddonError(f"The backend ended at once ({exit_reason(code)}).")
+        try:
+            said = json.loads(line)
+            check_protocol(said["protocol"])
+            host, port = said["host"], int(said["port"])
+            host = f"[{host}]" if ":" in host else host
+            return Greeting(str(said["emo_avatar"]), f"http://{host}:{port}", str(said["token"]))
+        except (ValueError, KeyError, TypeError):
+            raise AddonError(f"What was started is not an Emo Avatar backend; it said {line[:60]!r}.") from None
+
+    def stop(self, grace: float = 3.0) -> None:
+        """End it and everything that it started: by closing its standard input, and after `grace` seconds by force."""
+        with contextlib.suppress(OSError):
+            if self._child.stdin is not None:
+                self._child.stdin.close()
+        if self._wait(grace) is None:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it and everything that it started, now."""
+        kill_tree(self._child)
+
+    def _wait(self, timeout: float) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._child.wait(timeout)
+        return None
+
+    def _read_output(self, stream: IO[bytes]) -> None:
+        with stream:
+            self._first.put(stream.readline(_MAX_LINE).decode("utf-8", "replace").strip())
+            while stream.read(_MAX_LINE):  # nothing more should come; a full pipe would stop the backend
+                pass
+
+    def _read_log(self, stream: IO[bytes]) -> None:
+        with stream:
+            while line := stream.readline(_MAX_LINE):
+                self._log.append(line.decode("utf-8", "replace").rstrip())
+
+
+def own_group() -> dict[str, Any]:
+    """Arguments of `Popen` for a child that leads a process group of its own and opens no console."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+def kill_tree(child: "subprocess.Popen[bytes]") -> None:
+    """End a child that leads a process group of its own, and all of its descendants, by force."""
+    if child.poll() is None:
+        if sys.platform == "win32":
+            subprocess.run(
+                ["taskkill", "/T", "/F", "/PID", str(child.pid)],
+                capture_output=True,
+                creationflags=subprocess.CREATE_NO_WINDOW,
+                check=False,
+            )
+        else:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(5.0)
+
+
+def exit_reason(code: int | None) -> str:
+    """What an exit code says, in words."""
+    if code is None:
+        return "it still runs"
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            name = signal.Signals(-code).name
+            return "it was killed, perhaps because memory ran out" if name == "SIGKILL" else f"it was ended by {name}"
+    return f"exit code {code}"

@@ -1,0 +1,155 @@
+"""Long work: in a thread of its own, with progress and cancel, while Blender goes on.
+
+`begin` gathers in the main thread what the work needs, and returns the work, a function that a thread runs; there, and
+only there, the backend is talked to. `finished` takes the work's result over into Blender's data.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import bpy
+
+from .. import mainloop, preferences
+from ..link import session
+from ..link.client import BackendError, BackendLost, Client
+from .boundary import EmoOperator, guarded
+
+START_TIMEOUT = 180.0  # seconds in which the backend has to be ready
+
+
+class Cancelled(Exception):
+    """Raised inside of the work when the user has cancelled it."""
+
+
+class Job:
+    """One piece of work and how far it is. Readable in any thread."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.fraction = 0.0
+        self.doing = ""
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    def report(self, fraction: float, doing: str) -> None:
+        """Called by the work, often. Raises `Cancelled` when the user does not want it any more."""
+        self.fraction, self.doing = min(max(fraction, 0.0), 1.0), doing
+        if self.cancelled:
+            raise Cancelled
+
+    def follow(self, client: Client, job_id: str, start: float = 0.0, end: float = 1.0) -> Any:
+        """Wait for a job of the backend, which is the part of this work between two fractions, and return its result.
+
+        `BackendError` when it fails, `Cancelled` when it was cancelled, here or there.
+        """
+        try:
+            for event in client.events(job_id):
+                state = event.get("state")
+                if state == "done":
+                    return event.get("result")
+                if state == "failed":
+                    error = event.get("error") or {}
+                    raise BackendError(
+                        str(error.get("sentence", "The backend gave up without a reason.")),
+                        str(error.get("code", "internal")),
+                        report=str(error.get("report", "")),
+                    )
+                if state == "cancelled":
+                    raise Cancelled
+                self.report(start + (end - start) * float(event.get("fraction") or 0.0), str(event.get("doing") or ""))
+        except Cancelled:
+            client.cancel(job_id)
+            raise
+        raise BackendLost("The backend broke off in the middle of the work; restart it and try again.")
+
+
+Work = Callable[[Job], Any]
+
+running: list[Job] = []  # newest last; panels draw them
+
+
+class JobOperator(EmoOperator):
+    """Base of operators whose work is long. Implement `begin` and `finished`."""
+
+    needs_backend = True
+    _job: Job
+    _result: Any
+    _failure: BaseException | None
+    _done: bool
+    _timer: Any = None
+
+    def begin(self, context: Any) -> Work:
+        """Main thread: read Blender's data, return the work. Inside of it `JobOperator.client(job)` is the backend."""
+        raise NotImplementedError
+
+    def finished(self, context: Any, result: Any) -> set[str] | None:
+        """Main thread: what the work returned becomes Blender data."""
+        raise NotImplementedError
+
+    @classmethod
+    def disabled_reason(cls, context: Any) -> str | None:
+        return preferences.backend_missing(context) if cls.needs_backend else None
+
+    @staticmethod
+    def client(job: Job) -> Client:
+        """Inside of the work: the client, once the backend is up."""
+        job.report(job.fraction, "Waiting for the backend")
+        client = session.current().wait_ready(START_TIMEOUT, lambda: job.cancelled)
+        job.report(job.fraction, "")
+        return client
+
+    def run(self, context: Any) -> set[str] | None:
+        self._job = Job(self.bl_label)
+        work = self.begin(context)
+        if self.needs_backend:
+            preferences.start_backend(context)
+        self._result, self._failure, self._done = None, None, False
+        running.append(self._job)
+        threading.Thread(target=self._work, args=(work,), name=self.bl_idname, daemon=True).start()
+        if bpy.app.background or context.window is None:
+            while not mainloop.drain(lambda: self._done, timeout=1.0):
+                pass
+            return self._end(context)
+        self._timer = context.window_manager.event_timer_add(0.1, window=context.window)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: Any, event: Any) -> set[str]:
+        if event.type == "ESC" and event.value == "PRESS":
+            self._job.cancel()
+            return {"RUNNING_MODAL"}
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        for area in context.screen.areas:
+            area.tag_redraw()
+        if not self._done:
+            return {"PASS_THROUGH"}
+        return guarded(self, lambda: self._end(context))
+
+    def _work(self, work: Work) -> None:
+        try:
+            self._result = work(self._job)
+        except BaseException as error:
+            self._failure = error
+        self._done = True
+
+    def _end(self, context: Any) -> set[str] | None:
+        running.remove(self._job)
+        if self._timer is not None:
+            context.window_manager.event_timer_remove(self._timer)
+        if isinstance(self._failure, Cancelled):
+            self.report({"INFO"}, f"{self.bl_label}: cancelled")
+            return {"CANCELLED"}
+        if self._failure is not None:
+            raise self._failure
+        return self.finished(context, self._result)
+
+
+CLASSES = ()

@@ -1,0 +1,1 @@
+"""Panels, which only draw."""
