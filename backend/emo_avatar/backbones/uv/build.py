@@ -16,7 +16,7 @@ from emo_avatar.backbones.uv.foreground import clean_foreground
 from emo_avatar.backbones.uv.maps import fold_depth
 from emo_avatar.backbones.uv.neutralise import neutral_correction
 from emo_avatar.backbones.uv.prepared import PreparedHead, prepare_head
-from emo_avatar.backbones.uv.project import project
+from emo_avatar.backbones.uv.project import outlined, project
 from emo_avatar.backbones.uv.refine import refined
 from emo_avatar.backbones.uv.slits import slit_shift
 from emo_avatar.backbones.uv.splats import Layer, Splats
@@ -58,7 +58,9 @@ def build_avatar(
     for _ in range(RIM_ROUNDS):
         stance = stance.moved(slit_shift(prepared, stance.vertices, portrait.camera, portrait.landmarks))
     progress(0.0, "projecting the photo")
-    splats, trusted = project(portrait, prepared, rgb, stance.vertices)
+    vertices, labels = outlined(portrait, prepared, rgb, stance.vertices)
+    stance = stance.moved(vertices - stance.vertices)
+    splats, trusted = project(portrait, prepared, rgb, stance.vertices, labels)
     preview = _assembled(name, portrait, prepared, stance, splats)
     progress(0.15, "finding the neutral face")
     correction = neutral_correction(portrait.blendshapes, lambda weights: _neutral_picture(preview, weights))

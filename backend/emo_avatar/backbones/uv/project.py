@@ -13,10 +13,11 @@ from emo_avatar.backbones.uv.lids import carry_lashes, lash_colour, lash_line
 from emo_avatar.backbones.uv.mouth import mouth_colours, teeth_splats, visible_teeth
 from emo_avatar.backbones.uv.outline import fit_outline
 from emo_avatar.backbones.uv.prepared import PreparedHead
-from emo_avatar.backbones.uv.segmentation import segment
+from emo_avatar.backbones.uv.segmentation import Segmentation, segment
 from emo_avatar.backbones.uv.sheets import sheet_of, sheet_splats
 from emo_avatar.backbones.uv.splats import Layer, Splats
 from emo_avatar.backbones.uv.view import MeshView, sample
+from emo_avatar.render.camera import Camera
 from emo_avatar.tracking.portrait import TrackedPortrait
 
 OUTLINE_ROUNDS = 3  # each corrects what smoothing left of the one before
@@ -24,19 +25,32 @@ LEAST_TRUST = 0.2  # in the photo, for the shade of texels that it shows at a gr
 SIDE_OF_NECK = 0.8  # cosine between its surface and the view
 
 
-def project(
+def outlined(
     portrait: TrackedPortrait, prepared: PreparedHead, rgb: np.ndarray, vertices: np.ndarray
+) -> tuple[np.ndarray, Segmentation]:  # [V, 3]
+    """The posed head with the outline that its skin has in the portrait, and what each pixel shows."""
+    view = _seen(prepared, vertices, portrait.camera)
+    labels = segment(rgb, portrait.matte, portrait.landmarks, view, prepared.on_face)
+    for _ in range(OUTLINE_ROUNDS):
+        moved = fit_outline(view, labels.skin, portrait.matte, prepared.head)
+        view = _seen(prepared, moved, portrait.camera)
+    return view.vertices, labels
+
+
+def _seen(prepared: PreparedHead, vertices: np.ndarray, camera: Camera) -> MeshView:
+    return MeshView.of(vertices, prepared.head.faces, camera, ~prepared.on_face["lashes"] & ~prepared.interior)
+
+
+def project(
+    portrait: TrackedPortrait, prepared: PreparedHead, rgb: np.ndarray, vertices: np.ndarray, labels: Segmentation
 ) -> tuple[Splats, np.ndarray]:
     """Gaussians that show the portrait, and how far the photo may be trusted for the colour of each."""
     head, texels, on_face = prepared.head, prepared.texels, prepared.on_face
     alpha, camera = portrait.matte, portrait.camera
     shown = ~on_face["lashes"] & ~prepared.interior
-    view = MeshView.of(vertices, head.faces, camera, shown)
-    labels = segment(rgb, alpha, portrait.landmarks, view, on_face)
-    for _ in range(OUTLINE_ROUNDS):
-        view = MeshView.of(fit_outline(view, labels.skin, alpha, head), head.faces, camera, shown)
+    view = _seen(prepared, vertices, camera)
     under_hair = hair_vertices(view, labels.hair, alpha, head)
-    hull = MeshView.of(inflate_scalp(view, labels.hair, alpha, under_hair, head), head.faces, camera, shown)
+    hull = _seen(prepared, inflate_scalp(view, labels.hair, alpha, under_hair, head), camera)
 
     points = texels.points(hull.vertices, head.faces)
     embedding = head.landmarks478

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import binary_opening, distance_transform_edt, gaussian_filter
+from scipy.ndimage import binary_dilation, binary_erosion, binary_opening, distance_transform_edt, gaussian_filter
 from scipy.spatial import cKDTree
 from skimage.morphology import disk
 
@@ -23,8 +23,10 @@ LOCK_BEFORE_SKIN = 0.003  # metres
 NARROW = 6  # pixels: half the width of a band of hair along the mesh that belongs to it, such as a beard's edge
 SEAM = 0.022  # metres over which a sheet leaves the depth of the surface that it touches
 VISIBLE_ALPHA, SOLID_ALPHA = 0.08, 0.9
+BACK_INSET = 5  # pixels within the outline, two standard deviations: seen from the front the back must not stick out
 BOTTOM = 40  # pixels
 STRIDE, BACK_STRIDE = 2, 3  # pixels per Gaussian
+EDGE = 3  # pixels beside the matte's edge in which every pixel has one
 SIGMA, BACK_SIGMA = 0.55, 0.75  # standard deviations in strides
 PIXEL_OPACITY, BACK_OPACITY = 0.995, 0.97
 LOCK_DEPTH = 0.003  # metres, standard deviation; seen from the side, loose hair is a soft band and no wire
@@ -116,7 +118,7 @@ def sheet_splats(
     """
     opacity = np.where(alpha > SOLID_ALPHA, PIXEL_OPACITY, np.clip(alpha, 0, 0.99))
     front = off & (alpha > VISIBLE_ALPHA)
-    behind = ~view.covered & (alpha > SOLID_ALPHA)
+    behind = ~view.covered & binary_erosion(alpha > SOLID_ALPHA, disk(BACK_INSET), border_value=1)
     behind[-BOTTOM:] = False  # cut off with the picture, the back would show under the front
     soft = BACK_SHADE * gaussian_filter(rgb, (BACK_BLUR, BACK_BLUR, 0))
     centres = view.vertices[view.faces].mean(1)
@@ -141,11 +143,14 @@ def sheet_splats(
 
     # The rest of an outline is a pixel or two wide: full density, hardly a slope, or it would be drawn out sideways.
     # Loose hair is no surface: its discs face the camera and are as deep as a lock.
-    every = _grid(alpha.shape, STRIDE)
+    edge = front & binary_dilation(alpha < SOLID_ALPHA, disk(EDGE)) & ~sheet.rim
+    broad = front & ~edge & ~sheet.rim & _grid(alpha.shape, STRIDE)
     return [
         discs(front & sheet.rim, sheet.front, SKIN_SLOPE, SIGMA, Layer.SHEET),
-        discs(front & ~sheet.rim & sheet.torso & every, sheet.front, SLOPE, STRIDE * SIGMA, Layer.SHEET),
-        discs(front & ~sheet.rim & ~sheet.torso & every, sheet.front, 0.0, STRIDE * SIGMA, Layer.SHEET, LOCK_DEPTH),
+        discs(edge & sheet.torso, sheet.front, SLOPE, SIGMA, Layer.SHEET),
+        discs(broad & sheet.torso, sheet.front, SLOPE, STRIDE * SIGMA, Layer.SHEET),
+        discs(edge & ~sheet.torso, sheet.front, 0.0, SIGMA, Layer.SHEET, LOCK_DEPTH),
+        discs(broad & ~sheet.torso, sheet.front, 0.0, STRIDE * SIGMA, Layer.SHEET, LOCK_DEPTH),
         discs(behind & _grid(alpha.shape, BACK_STRIDE), sheet.back, SLOPE, BACK_STRIDE * BACK_SIGMA, Layer.BACK),
     ]
 
