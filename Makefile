@@ -1,22 +1,55 @@
-# Two commands: `make demo` and `make test`. Each sets up .venv by itself; the second time it is there already.
+# `make demo`, `make extension` and `make test`. Each sets up what it needs by itself; the second time it is there already.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 VENV ?= .venv
 OUT ?= demo-out
-BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN := $(VENV)/$(SCRIPTS)
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench clean
+# Blender as a Python package, a version a folder. It exists for Python 3.11 only, and is about 1 GB each.
+PYTHON311 ?= $(shell command -v python3.11)
+BPY_VENV ?= .venv-bpy-
+BPY_VERSIONS ?= 4.2.23 4.5.15 5.0.1
+BPY_NEWEST := $(BPY_VENV)5.0.1
+WITHOUT_BLENDER := Python 3.11 is needed for Blender as a package; say make PYTHON311=/path/to/python3.11
+
+.PHONY: demo extension test test-backend test-addon test-blender bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/product
 	$(BIN)/emo-avatar demo -o $(OUT)
 
-test: $(VENV)/checks
-	$(BIN)/ruff check backend tests
-	$(BIN)/ruff format --check backend tests
+# The zip that a user installs, made and checked by Blender's own builder
+extension: $(BPY_NEWEST)/ready
+	@mkdir -p dist
+	$(call builder,$(BPY_NEWEST)) build --source-dir . --output-dir dist
+	$(call builder,$(BPY_NEWEST)) validate dist/emo_avatar-*.zip
+	@ls -l dist/emo_avatar-*.zip | awk '{printf "%s: %.1f MB\n", $$NF, $$5 / 1e6}'
+
+test: test-backend test-addon
+
+test-backend: $(VENV)/checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
+
+# The add-on's tests, inside of Blender, against the installed zip, with the backend of this checkout
+ifneq ($(PYTHON311),)
+test-addon: test-blender-5.0.1
+
+test-blender: $(addprefix test-blender-,$(BPY_VERSIONS))
+else
+test-addon:
+	@echo "SKIPPED the add-on's tests: $(WITHOUT_BLENDER)"
+
+test-blender:
+	@echo "$(WITHOUT_BLENDER)"; exit 1
+endif
+
+test-blender-%: $(BPY_VENV)%/ready $(VENV)/product
+	EMO_AVATAR_PYTHON="$(abspath $(BIN))/python" $(BPY_VENV)$*/$(SCRIPTS)/python -m pytest -q tests/blender
 
 bench: $(VENV)/product
 	$(BIN)/emo-avatar bench render
@@ -24,7 +57,7 @@ bench: $(VENV)/product
 	$(BIN)/emo-avatar bench build
 
 clean:
-	rm -rf $(VENV) $(OUT) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-bpy-* dist $(OUT) .mypy_cache .pytest_cache .ruff_cache
 
 # Each file below is a stamp: it is newer than everything that its contents were installed from.
 
@@ -45,3 +78,14 @@ $(VENV)/pip:
 	@$(PYTHON) -c "import sys; sys.exit('Python 3.11 or newer is needed; say make PYTHON=/path/to/python3.11') if sys.version_info < (3, 11) else None"
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
+
+.PRECIOUS: $(BPY_VENV)%/ready
+$(BPY_VENV)%/ready:
+	@test -n "$(PYTHON311)" || { echo "$(WITHOUT_BLENDER)"; exit 1; }
+	@echo "Installing Blender $* as a Python package (about 1 GB) ..."
+	$(PYTHON311) -m venv $(BPY_VENV)$*
+	$(BPY_VENV)$*/$(SCRIPTS)/python -m pip install --disable-pip-version-check bpy==$* pytest
+	@touch $@
+
+# Works without starting Blender
+builder = $(1)/$(SCRIPTS)/python -I "$$(find $(1) -name blender_ext.py)"

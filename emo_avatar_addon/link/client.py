@@ -20,6 +20,7 @@ from ..safetensors import Arrays
 PROTOCOL = 1
 QUICK, SLOW, TRANSFER = 5.0, 120.0, 900.0  # seconds: the heartbeat's routes, computing, carrying whole files
 SILENCE = 15.0  # seconds without an event, of which one comes every two
+ENDED = ("done", "failed", "cancelled")
 _MAX_ANSWER = 2 << 30
 _MAX_JSON = 16 << 20
 
@@ -103,34 +104,22 @@ class Client:
         self._json("DELETE", f"/v1/jobs/{_quote(job)}", deadline=QUICK)
 
     def events(self, job: str) -> Iterator[dict[str, Any]]:
-        """The job's state whenever it changes and every two seconds, until it has ended."""
-        connection = self._connect(SILENCE)
-        try:
-            response = self._send(connection, "GET", f"/v1/jobs/{_quote(job)}/events", b"", {})
-            if response.status != 200:
-                raise _refusal(response.status, _read(response, time.monotonic() + QUICK, _MAX_JSON))
-            while line := response.readline(_MAX_JSON):
-                yield _object(line)
-        except (OSError, http.client.HTTPException) as error:
-            raise BackendLost(_lost_sentence(error)) from error
-        finally:
-            connection.close()
+        """The job whenever it changes and every two seconds; the last one's state is in `ENDED`."""
+        with self._stream(f"/v1/jobs/{_quote(job)}/events", SILENCE) as response:
+            while line := _broken_off(lambda: response.readline(_MAX_JSON)):
+                event = _object(line)
+                yield event
+                if event.get("state") in ENDED:
+                    return
+        raise BackendLost("The backend broke off in the middle of the work; restart it and try again.")
 
     def job_file(self, job: str, out: BinaryIO) -> None:
         """Write the file that an export has made into `out`, piece by piece."""
-        connection = self._connect(SLOW)
-        try:
-            response = self._send(connection, "GET", f"/v1/jobs/{_quote(job)}/file", b"", {})
-            if response.status != 200:
-                raise _refusal(response.status, _read(response, time.monotonic() + QUICK, _MAX_JSON))
-            while block := response.read(1 << 20):
-                out.write(block)
+        with self._stream(f"/v1/jobs/{_quote(job)}/file", SLOW) as response:
+            while block := _broken_off(lambda: response.read1(1 << 20)):
+                out.write(block)  # its own OSError, a full disk, is not the backend's
             if response.length:
                 raise BackendLost("The backend stopped in the middle of the file.")
-        except http.client.HTTPException as error:
-            raise BackendLost(_lost_sentence(error)) from error
-        finally:
-            connection.close()
 
     # --- avatars
 
@@ -216,7 +205,7 @@ class Client:
                 connection = self._local.connection = self._connect(deadline)
             try:
                 _set_timeout(connection, end)
-                response = self._send(connection, method, path, body, {})
+                response = self._send(connection, method, path, body)
                 data = _read(response, end, limit)
                 if response.will_close:
                     self.close()
@@ -231,6 +220,18 @@ class Client:
                 self.close()
                 raise error if isinstance(error, BackendLost) else BackendLost(_lost_sentence(error)) from error
         raise BackendLost("The backend closes every connection.")
+
+    @contextlib.contextmanager
+    def _stream(self, path: str, silence: float) -> Iterator[http.client.HTTPResponse]:
+        """An answer to read bit by bit, on a connection of its own, which no pause may be longer than `silence`."""
+        connection = self._connect(silence)
+        try:
+            response = _broken_off(lambda: self._send(connection, "GET", path))
+            if response.status != 200:
+                raise _refusal(response.status, _read(response, time.monotonic() + QUICK, _MAX_JSON))
+            yield response
+        finally:
+            connection.close()
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
         host, port = self._address
@@ -247,9 +248,9 @@ class Client:
         return connection
 
     def _send(
-        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes, headers: dict[str, str]
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes = b""
     ) -> http.client.HTTPResponse:
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/octet-stream", **headers}
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/octet-stream"}
         connection.request(method, self._prefix + path, body or None, headers)
         return connection.getresponse()
 
@@ -263,6 +264,14 @@ def check_protocol(protocol: object) -> None:
     age = "older" if protocol < PROTOCOL else "newer"
     remedy = "set it up again" if protocol < PROTOCOL else "update the extension"
     raise BackendVersion(f"The backend is {age} than this extension: {remedy}.")
+
+
+def _broken_off(read: Callable[[], Any]) -> Any:
+    """What `read` gives; that the connection breaks meanwhile is `BackendLost`."""
+    try:
+        return read()
+    except (OSError, http.client.HTTPException) as error:
+        raise BackendLost(_lost_sentence(error)) from error
 
 
 def _with_files(client: Client, files: AvatarFiles | None, request: Callable[[], Any]) -> Any:
@@ -296,6 +305,7 @@ def _read(response: http.client.HTTPResponse, end: float, limit: int) -> bytes:
             raise BackendLost("The backend did not finish its answer in time.")
     if response.length:
         raise BackendLost("The backend stopped in the middle of its answer.")
+    response.close()  # `read1` alone does not notice the end, without which there is no next request
     return b"".join(blocks)
 
 

@@ -1,6 +1,8 @@
 """One worker thread to which the newest request is everything."""
 
+import sys
 import threading
+import traceback
 from collections.abc import Callable
 
 
@@ -19,7 +21,8 @@ class Latest:
         self._thread: threading.Thread | None = None
 
     def submit(self, request: Callable[[], object]) -> None:
-        """Take `request` up as soon as the one that runs is done. It handles its own exceptions."""
+        """Take `request` up as soon as the one that runs is done. It is expected to handle its own
+        exceptions: others are printed."""
         with self._lock:
             if self._closed:
                 return
@@ -53,6 +56,8 @@ class Latest:
             try:
                 if request is not None:
                     request()
+            except Exception:
+                traceback.print_exc(file=sys.stderr)
             finally:
                 with self._lock:
                     self._busy = False

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -59,21 +60,27 @@ class BackendProcess:
         """The last lines of standard error."""
         return tuple(self._log)
 
-    def greeting(self, deadline: float) -> Greeting:
-        """Wait at most `deadline` seconds for the first line. `AddonError` when it does not come or says nonsense."""
-        try:
-            line = self._first.get(timeout=deadline)
-        except queue.Empty:
-            raise AddonError(f"The backend said nothing for {deadline:.0f} seconds after it was started.") from None
+    def greeting(self, deadline: float, given_up: Callable[[], bool] = lambda: False) -> Greeting:
+        """Wait at most `deadline` seconds for the first line, or until nobody wants it any more.
+
+        `AddonError` when it does not come or says nonsense.
+        """
+        end = time.monotonic() + deadline
+        line = None
+        while line is None:
+            if time.monotonic() >= end or given_up():
+                raise AddonError(f"The backend said nothing for {deadline:.0f} seconds after it was started.")
+            with contextlib.suppress(queue.Empty):
+                line = self._first.get(timeout=0.1)
         if not line:
-            code = self._wait(2.0)
-            raise AddonError(f"The backend ended at once ({exit_reason(code)}).")
+            raise AddonError(f"The backend ended at once: {exit_reason(self._wait(2.0))}.{self._last_words()}")
         try:
             said = json.loads(line)
             check_protocol(said["protocol"])
             host, port = said["host"], int(said["port"])
             host = f"[{host}]" if ":" in host else host
-            return Greeting(str(said["emo_avatar"]), f"http://{host}:{port}", str(said["token"]))
+            token = str(said["token"])
+            return Greeting(str(said["emo_avatar"]), f"http://{host}:{port}", token)
         except (ValueError, KeyError, TypeError):
             raise AddonError(f"What was started is not an Emo Avatar backend; it said {line[:60]!r}.") from None
 
@@ -88,6 +95,12 @@ class BackendProcess:
     def kill(self) -> None:
         """End it and everything that it started, now."""
         kill_tree(self._child)
+
+    def _last_words(self) -> str:
+        """The last line of the log, where a traceback says what was wrong."""
+        time.sleep(0.1)  # its reader may not have come to the end yet
+        words = next((line for line in reversed(self.log) if line.strip()), "")
+        return f" It said: {words[:200]}" if words else ""
 
     def _wait(self, timeout: float) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):

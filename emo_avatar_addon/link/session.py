@@ -18,7 +18,7 @@ from .process import BackendProcess, exit_reason
 
 FIRST_LINE = 60.0  # seconds: a cold disk and a virus scanner may make the first start slow
 HEARTBEAT = 2.0  # seconds between two
-LOST_AFTER = 3  # missed heartbeats
+LOST_AFTER = 10.0  # seconds without an answer
 
 
 class State(enum.Enum):
@@ -38,11 +38,18 @@ class Spawned:
     python: Path
     device: str = "auto"  # "auto", "cpu", "cuda"
     isolated: bool = True  # without the user's PYTHONPATH and site packages
+    cache: Path | None = None  # where it keeps model files, if not in the user's cache folder
 
     def command(self) -> list[str]:
         flags = ["-I"] if self.isolated else []
         run = "import sys; from emo_avatar.cli import app; app(prog_name='emo-avatar')"
         return [str(self.python), *flags, "-c", run, "serve", "--port", "0", "--device", self.device]
+
+    def environment(self) -> dict[str, str]:
+        """Without what Blender's own Python may have been given."""
+        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "__PYVENV_LAUNCHER__")}
+        cache = {"EMO_AVATAR_CACHE": str(self.cache)} if self.cache is not None else {}
+        return kept | {"PYTHONSAFEPATH": "1"} | cache
 
 
 @dataclass(frozen=True)
@@ -178,54 +185,47 @@ class _Watch(threading.Thread):
             self._say(State.FAILED, f"The backend could not be watched ({type(error).__name__}: {error}).")
         finally:
             if self._process is not None:
-                self._process.stop()
+                self._process.stop(grace=3.0 if self.health.state is State.READY else 0.5)
 
     def _open(self) -> None:
         if isinstance(self.location, Remote):
             self.client = Client(self.location.url, self.location.token)
         else:
-            self._process = BackendProcess(self.location.command(), _environment())
-            greeting = self._process.greeting(FIRST_LINE)
+            self._process = BackendProcess(self.location.command(), self.location.environment())
+            greeting = self._process.greeting(FIRST_LINE, self._left.is_set)
             self.client = Client(greeting.url, greeting.token)
 
     def _beat(self) -> None:
         """Heartbeats until we leave, or until the process has ended."""
-        missed = 0
-        greeted = False
+        assert self.client is not None
+        answered, greeted = time.monotonic(), False
         while not self._left.is_set():
-            process = self._process
-            if process is not None and process.exit_code is not None:
-                raise AddonError(f"The backend ended unexpectedly: {exit_reason(process.exit_code)}. Restart it.")
-            assert self.client is not None
+            if self._process is not None and self._process.exit_code is not None:
+                raise AddonError(f"The backend ended by itself: {exit_reason(self._process.exit_code)}. Restart it.")
             try:
                 if not greeted:
                     self.client.hello()
                     greeted = True
                 status = self.client.status()
             except BackendLost as error:
-                missed += 1
-                if missed >= LOST_AFTER or (missed and not greeted and self._process is None):
-                    greeted = False  # another one may answer there next time
+                if time.monotonic() - answered > LOST_AFTER or (self._process is None and not greeted):
+                    greeted = False  # another one may answer there the next time
                     self._say(State.LOST, f"{error} It may be busy, hung or gone: wait, or restart it.")
             else:
-                missed = 0
+                answered = time.monotonic()
                 if status.get("ready"):
                     self._say(State.READY, "The backend is ready.", status)
                 else:
                     self._say(State.LOADING, "The backend is loading its libraries.", status)
-            quick = self.health.busy
-            self._left.wait(0.2 if quick else HEARTBEAT)
+            self._left.wait(0.2 if self.health.busy else HEARTBEAT)
 
     def _say(self, state: State, sentence: str, status: dict[str, Any] | None = None) -> None:
         before = self.health
+        if self._left.is_set():
+            return  # nobody listens to what was before
         self.health = replace(before, state=state, sentence=sentence, status=status or before.status)
         if before.state is not state or before.sentence != sentence:
             self._changed(self.health)
-
-
-def _environment() -> dict[str, str]:
-    """The child's: without what Blender's own Python may have been given."""
-    return {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "__PYVENV_LAUNCHER__")}
 
 
 _current = Session()

@@ -12,7 +12,7 @@ import bpy
 
 from .. import mainloop, preferences
 from ..link import session
-from ..link.client import BackendError, BackendLost, Client
+from ..link.client import BackendError, Client
 from .boundary import EmoOperator, guarded
 
 START_TIMEOUT = 180.0  # seconds in which the backend has to be ready
@@ -49,25 +49,20 @@ class Job:
 
         `BackendError` when it fails, `Cancelled` when it was cancelled, here or there.
         """
+        event: dict[str, Any] = {}
         try:
             for event in client.events(job_id):
-                state = event.get("state")
-                if state == "done":
-                    return event.get("result")
-                if state == "failed":
-                    error = event.get("error") or {}
-                    raise BackendError(
-                        str(error.get("sentence", "The backend gave up without a reason.")),
-                        str(error.get("code", "internal")),
-                        report=str(error.get("report", "")),
-                    )
-                if state == "cancelled":
-                    raise Cancelled
                 self.report(start + (end - start) * float(event.get("fraction") or 0.0), str(event.get("doing") or ""))
         except Cancelled:
             client.cancel(job_id)
             raise
-        raise BackendLost("The backend broke off in the middle of the work; restart it and try again.")
+        if event["state"] == "cancelled":
+            raise Cancelled
+        if event["state"] == "failed":
+            error = event.get("error") or {}
+            sentence = str(error.get("sentence", "The backend gave up without a reason."))
+            raise BackendError(sentence, str(error.get("code", "internal")), report=str(error.get("report", "")))
+        return event.get("result")
 
 
 Work = Callable[[Job], Any]

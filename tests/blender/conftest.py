@@ -37,6 +37,25 @@ else:
         addon_utils.disable(MODULE, default_set=True)  # or 4.2 crashes and 4.5 hangs at exit
         shutil.rmtree(_user_folder, ignore_errors=True)
 
+    @pytest.fixture(scope="session")
+    def backend_python():
+        """A Python that has the backend: what EMO_AVATAR_PYTHON names, or this checkout's own."""
+        own = ROOT / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        python = shutil.which(os.environ.get("EMO_AVATAR_PYTHON", own))
+        if python is None:
+            pytest.skip("no backend: name a Python that has it in EMO_AVATAR_PYTHON")
+        return Path(python)
+
+    @pytest.fixture(scope="session")
+    def backend(backend_python):
+        """The session with a real backend, ready; its `client` is what operators and the timeline use."""
+        link = importlib.import_module(f"{MODULE}.emo_avatar_addon.link.session")
+        session = link.current()
+        session.start(link.Spawned(backend_python, "cpu", isolated=False))
+        session.wait_ready(180.0)
+        yield session
+        session.stop(timeout=10.0)
+
     @pytest.fixture(autouse=True)
     def scene():
         """An empty file for every test."""

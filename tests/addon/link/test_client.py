@@ -1,0 +1,147 @@
+"""One request after the other, against a small backend, healthy and not."""
+
+import io
+import threading
+import time
+
+import numpy as np
+import pytest
+from emo_avatar_addon.errors import AddonError
+from emo_avatar_addon.link import client as link
+from emo_avatar_addon.link.client import BackendError, BackendLost, Client
+from emo_avatar_addon.link.process import BackendProcess
+
+
+@pytest.fixture
+def backend(fake):
+    """`backend(mode)` starts one and gives its client."""
+    running = []
+
+    def start(mode: str = "") -> Client:
+        location = fake(mode)
+        running.append(BackendProcess(location.command(), location.environment()))
+        greeting = running[-1].greeting(10.0)
+        return Client(greeting.url, greeting.token)
+
+    yield start
+    for process in running:
+        process.kill()
+
+
+def test_hello_status_and_log(backend):
+    client = backend()
+    assert client.hello()["protocol"] == 1
+    assert client.status()["version"] == "0.1.0"
+    assert client.log() == ["one", "two"]
+
+
+def test_follows_a_job_to_its_end(backend):
+    client = backend()
+    job = client.start_portrait(b"image", "Ann Ä & Co", refine=3)
+    events = list(client.events(job))
+    assert [event["state"] for event in events] == ["running"] * 5 + ["done"]
+    assert events[-1]["result"] == {"id": "a"}
+
+
+def test_cancel_ends_a_job(backend):
+    client = backend()
+    states = []
+    for event in client.events(client.start_import(b"zip", "Ann", "ann.zip")):
+        states.append(event["state"])
+        if len(states) == 1:
+            client.cancel("1")
+    assert states[-1] == "cancelled" and len(states) < 5
+
+
+def test_a_stream_that_breaks_off_is_lost(backend):
+    client = backend("breaks off")
+    with pytest.raises(BackendLost):
+        list(client.events("1"))
+
+
+def test_a_file_comes_piece_by_piece(backend):
+    out = io.BytesIO()
+    backend().job_file("1", out)
+    assert out.tell() == 3_000_000
+
+
+def test_a_full_disk_is_not_taken_for_a_lost_backend(backend):
+    class Full(io.RawIOBase):
+        def write(self, block):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space") as raised:
+        backend().job_file("1", Full())
+    assert not isinstance(raised.value, AddonError)
+
+
+def test_an_avatar_that_the_backend_lacks_is_sent(backend):
+    client = backend("stateful")
+    weights = {"weights": np.zeros((2, 6))}
+    with pytest.raises(BackendError) as refused:
+        client.emotions(weights, {"avatar": "a"})
+    assert refused.value.code == "unknown_avatar" and refused.value.status == 404
+    loaded = []
+
+    def load():
+        loaded.append("a")
+        return b"file"
+
+    for _ in range(2):
+        assert client.emotions(weights, {"avatar": "a"}, files={"a": load})["expression"].shape == (2, 100)
+    assert loaded == ["a"]
+
+
+def test_a_connection_that_was_closed_meanwhile_is_opened_again(backend):
+    client = backend("closes every time")
+    for _ in range(5):
+        assert client.status()["protocol"] == 1
+
+
+def test_threads_have_connections_of_their_own(backend):
+    client = backend()
+    answers = []
+    threads = [
+        threading.Thread(target=lambda: answers.extend(client.status()["version"] for _ in range(20))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == ["0.1.0"] * 160
+
+
+def test_an_answer_has_a_deadline(backend, monkeypatch):
+    monkeypatch.setattr(link, "QUICK", 0.3)
+    client = backend("hangs")
+    time.sleep(1.1)
+    begun = time.monotonic()
+    with pytest.raises(BackendLost, match="in time"):
+        client.status()
+    assert time.monotonic() - begun < 1.0
+
+
+@pytest.mark.parametrize("mode", ["closes in the middle", "answers garbage"])
+def test_half_an_answer_is_none(backend, mode):
+    with pytest.raises((BackendLost, BackendError)):
+        backend(mode).status()
+
+
+def test_an_answer_over_the_limit_is_refused(backend, monkeypatch):
+    monkeypatch.setattr(link, "_MAX_JSON", 20)
+    with pytest.raises(BackendLost, match="larger"):
+        backend().status()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "localhost", "ftp://a", "http://", "http://a:b", "http://a:99999", "http://u:p@a", "x"]
+)
+def test_a_bad_address_is_told(url):
+    with pytest.raises(AddonError, match="not the address"):
+        Client(url, "token")
+
+
+@pytest.mark.parametrize("token", ["a b", "ä", "a\r\nHost: x"])
+def test_a_bad_token_is_told(token):
+    with pytest.raises(AddonError, match="token"):
+        Client("http://127.0.0.1:1", token)
