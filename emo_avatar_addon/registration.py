@@ -11,6 +11,7 @@ import bpy
 FEATURES = (
     "mainloop",
     "preferences",
+    "model.properties",
     "ops.boundary",
     "ops.jobs",
     "ops.backend",

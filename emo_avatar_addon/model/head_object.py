@@ -1,0 +1,236 @@
+"""A head as native Blender data: an armature with FLAME's joints, and a mesh with shape keys that follows it.
+
+The one place where FLAME's axes become Blender's: (x, y, z) is (x, -z, y). The bones drive the pose correctives, so
+that they follow whatever turns a bone: the evaluated motion, a key, a constraint, or the artist's hand; and they go
+on doing so in a Blender without the extension.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from . import flame, materials, storage
+from .head_file import HeadArrays
+
+WORLD_FROM_FLAME = Matrix(((1, 0, 0, 0), (0, 0, -1, 0), (0, 1, 0, 0), (0, 0, 0, 1)))
+
+SHAPE_KEYS = tuple(f"expr_{i:03d}" for i in range(flame.N_EXPRESSION)) + tuple(
+    f"pose_{i:03d}" for i in range(flame.N_POSE)
+)
+SHAPE_KEY_RANGE = 10.0  # the widest that Blender allows
+
+# How long each bone is drawn, in metres, and in which of Blender's bone colours.
+_BONE_LENGTHS = (0.06, 0.09, 0.1, 0.05, 0.05)
+
+
+def to_blender(points: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 3]
+    """Points or directions of FLAME's axes in Blender's."""
+    return np.stack([points[..., 0], -points[..., 2], points[..., 1]], axis=-1)
+
+
+def from_blender(points: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 3]
+    """Points or directions of Blender's axes in FLAME's."""
+    return np.stack([points[..., 0], points[..., 2], -points[..., 1]], axis=-1)
+
+
+def create(
+    context: bpy.types.Context, head: HeadArrays, name: str, texture: bpy.types.Image | None
+) -> bpy.types.Object:
+    """A new avatar in a collection of its own, at the 3D cursor, selected and active: the armature object.
+
+    Its `emo_avatar` settings are at their defaults, but for `head`.
+    """
+    collection = bpy.data.collections.new(name)
+    parent = context.view_layer.active_layer_collection
+    (parent.collection if parent.is_visible else context.scene.collection).children.link(collection)
+    armature = bpy.data.armatures.new(name)
+    rig = bpy.data.objects.new(name, armature)
+    collection.objects.link(rig)
+    rig.location = context.scene.cursor.location
+    rig.show_in_front = True
+    rig.data.display_type = "STICK"
+    _place_bones(rig, flame.kinematics(head).joints)
+    mesh = bpy.data.objects.new(f"{name} Head", _mesh(head, f"{name} Head"))
+    collection.objects.link(mesh)
+    materials.assign(mesh.data, head, name, texture)
+    _bind(mesh, rig, head)
+    _add_shape_keys(mesh, head)
+    _drive_pose_correctives(mesh.data.shape_keys, rig)
+    rig.emo_avatar.head = mesh
+    storage.write_rig(rig, head)
+    for other in context.selected_objects:
+        other.select_set(False)
+    rig.select_set(True)
+    context.view_layer.objects.active = rig
+    return rig
+
+
+def change_person(rig: bpy.types.Object, head: HeadArrays) -> None:
+    """Give an avatar another identity of the same head: its mesh, its shape keys and its bones move."""
+    mesh = rig.emo_avatar.head.data
+    _write_positions(mesh, head)
+    _place_bones(rig, flame.kinematics(head).joints)
+    storage.write_rig(rig, head)
+
+
+def apply(rig: bpy.types.Object, values: flame.RigValues, row: int) -> None:
+    """Show one row of evaluated values: all shape keys, and the joints that the values move. For the frame handler.
+
+    A joint that does not move in any row is left alone: it is the artist's to pose, key or constrain.
+    """
+    key = rig.emo_avatar.head.data.shape_keys
+    blocks = key.key_blocks
+    buffer = np.empty(len(blocks), np.float32)
+    order = _order(blocks)
+    if order is None:
+        buffer[0] = blocks[0].value
+        buffer[1:] = values.shape_keys[row]
+    else:  # keys that the artist has added, or moved, keep what they have
+        blocks.foreach_get("value", buffer)
+        buffer[order] = values.shape_keys[row]
+    blocks.foreach_set("value", buffer)
+    key.update_tag()
+    bones = rig.pose.bones
+    for joint in np.flatnonzero(values.moves):
+        bone = bones[flame.JOINTS[joint]]
+        bone.location = values.locations[row, joint]
+        bone.rotation_quaternion = values.quaternions[row, joint]
+
+
+def rest(rig: bpy.types.Object, joints: np.ndarray) -> None:  # [5] bool
+    """Put joints back to rest: those that motion has moved until now and has let go of."""
+    for joint in np.flatnonzero(joints):
+        rig.pose.bones[flame.JOINTS[joint]].matrix_basis = Matrix()
+
+
+def _order(blocks: bpy.types.bpy_prop_collection) -> list[int] | None:
+    """Where our shape keys are among the mesh's; None when they are where they were made."""
+    names = blocks.keys()
+    if len(names) == len(SHAPE_KEYS) + 1 and tuple(names[1:]) == SHAPE_KEYS:
+        return None
+    places = {name: place for place, name in enumerate(names)}
+    return [places[name] for name in SHAPE_KEYS]
+
+
+def _mesh(head: HeadArrays, name: str) -> bpy.types.Mesh:
+    mesh = bpy.data.meshes.new(name)
+    mesh.vertices.add(len(head.v_template))
+    mesh.vertices.foreach_set("co", to_blender(head.v_template).ravel())
+    corners = np.ones(head.quads.shape, bool)  # [Q, 4] which of a face's four places are corners
+    corners[:, 3] = head.quads[:, 2] != head.quads[:, 3]
+    sizes = corners.sum(axis=1)
+    mesh.loops.add(int(sizes.sum()))
+    mesh.loops.foreach_set("vertex_index", head.quads[corners])
+    mesh.polygons.add(len(sizes))
+    mesh.polygons.foreach_set("loop_start", (np.cumsum(sizes) - sizes).astype(np.int32))
+    mesh.polygons.foreach_set("use_smooth", np.ones(len(sizes), bool))
+    if len(head.uv):
+        mesh.uv_layers.new(name="UVMap", do_init=False).data.foreach_set("uv", head.uv[head.uv_quads[corners]].ravel())
+    mesh.update(calc_edges=True)
+    return mesh
+
+
+def _bind(mesh: bpy.types.Object, rig: bpy.types.Object, head: HeadArrays) -> None:
+    for joint, name in enumerate(flame.JOINTS):
+        group = mesh.vertex_groups.new(name=name)
+        weights = head.weights[:, joint]
+        for vertex in np.flatnonzero(weights > 0).tolist():
+            group.add((vertex,), float(weights[vertex]), "REPLACE")
+    mesh.parent = rig
+    modifier = mesh.modifiers.new("Armature", "ARMATURE")
+    modifier.object = rig
+
+
+def _add_shape_keys(mesh: bpy.types.Object, head: HeadArrays) -> None:
+    for name in ("Basis", *SHAPE_KEYS):
+        block = mesh.shape_key_add(name=name, from_mix=False)
+        block.slider_min, block.slider_max = -SHAPE_KEY_RANGE, SHAPE_KEY_RANGE
+        block.value = 0.0  # from 5.0 on a new one is at 1
+    mesh.data.shape_keys.name = mesh.name
+    _write_positions(mesh.data, head)
+    mesh.active_shape_key_index = 0
+
+
+def _write_positions(mesh: bpy.types.Mesh, head: HeadArrays) -> None:
+    template = to_blender(head.v_template)
+    mesh.vertices.foreach_set("co", template.ravel())
+    blocks = mesh.shape_keys.key_blocks
+    blocks["Basis"].points.foreach_set("co", template.ravel())
+    directions = np.concatenate([head.expression_dirs, head.posedirs], axis=2)  # [V, 3, 136]
+    positions = template + to_blender(np.moveaxis(directions, 2, 0))  # [136, V, 3]
+    for name, points in zip(SHAPE_KEYS, positions, strict=True):
+        blocks[name].points.foreach_set("co", points.ravel())
+    mesh.update_tag()
+
+
+def _place_bones(rig: bpy.types.Object, joints: np.ndarray) -> None:  # [5, 3] FLAME axes
+    heads = to_blender(joints).tolist()
+    axes = to_blender(np.swapaxes(flame.BONE_AXES, 1, 2))  # [5, axis, 3]
+    with _editing(rig.data) as bones:
+        for joint, name in enumerate(flame.JOINTS):
+            bone = bones.get(name) or bones.new(name)
+            bone.head = heads[joint]
+            bone.tail = np.asarray(heads[joint]) + axes[joint, 1] * _BONE_LENGTHS[joint]
+            bone.align_roll(axes[joint, 2])
+            if flame.PARENTS[joint] >= 0:
+                bone.parent = bones[flame.JOINTS[flame.PARENTS[joint]]]
+
+
+@contextmanager
+def _editing(armature: bpy.types.Armature) -> Iterator[bpy.types.ArmatureEditBones]:
+    """The armature's edit bones. Blender makes them in edit mode only, which is entered through an object that lives
+    for as long: so the avatar may be hidden or in pose mode, and what is selected stays so."""
+    context = bpy.context
+    layer = context.view_layer
+    selected, active = [object for object in layer.objects if object.select_get()], layer.objects.active
+    mode = active.mode if active else "OBJECT"
+    if mode == "EDIT":
+        bpy.ops.object.mode_set(mode="OBJECT")
+    for object in selected:
+        object.select_set(False)
+    handle = bpy.data.objects.new("Emo Avatar editing", armature)
+    context.scene.collection.objects.link(handle)
+    layer.objects.active = handle
+    bpy.ops.object.mode_set(mode="EDIT")
+    try:
+        yield armature.edit_bones
+    finally:
+        bpy.ops.object.mode_set(mode="OBJECT")
+        bpy.data.objects.remove(handle)
+        layer.objects.active = active
+        for object in selected:
+            object.select_set(True)
+        if mode == "EDIT":
+            bpy.ops.object.mode_set(mode=mode)
+
+
+def _drive_pose_correctives(key: bpy.types.Key, rig: bpy.types.Object) -> None:
+    for joint, bone in enumerate(flame.JOINTS[1:]):
+        for entry, expression in enumerate(_change_expressions(flame.BONE_AXES[joint + 1])):
+            curve = key.driver_add(f'key_blocks["{SHAPE_KEYS[flame.N_EXPRESSION + 9 * joint + entry]}"].value')
+            driver = curve.driver
+            for name in sorted(set("wxyz") & set(expression)):
+                variable = driver.variables.new()
+                variable.name, variable.type = name, "TRANSFORMS"
+                target = variable.targets[0]
+                target.id, target.bone_target = rig, bone
+                target.transform_type, target.rotation_mode = f"ROT_{name.upper()}", "QUATERNION"
+                target.transform_space = "LOCAL_SPACE"
+            driver.expression = expression
+
+
+def _change_expressions(axes: np.ndarray) -> list[str]:  # [3, 3] -> 9
+    """R - I in FLAME's axes, row-major, in the quaternion w, x, y, z of a bone with these axes."""
+    terms = []
+    for row in axes:  # FLAME's axis as a signed axis of the bone
+        axis = int(np.abs(row).argmax())
+        terms.append("xyz"[axis] if row[axis] > 0 else f"(-{'xyz'[axis]})")
+    x, y, z = terms
+    return [
+        f"-2*({y}*{y}+{z}*{z})", f"2*({x}*{y}-w*{z})", f"2*({x}*{z}+w*{y})",
+        f"2*({x}*{y}+w*{z})", f"-2*({x}*{x}+{z}*{z})", f"2*({y}*{z}-w*{x})",
+        f"2*({x}*{z}-w*{y})", f"2*({y}*{z}+w*{x})", f"-2*({x}*{x}+{y}*{y})",
+    ]  # fmt: skip

@@ -1,0 +1,84 @@
+"""What an avatar keeps in the .blend beside native data: bytes in custom properties, so that nothing else is needed."""
+
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+
+from .. import safetensors
+from ..errors import AddonError
+from . import flame
+from .head_file import HeadArrays
+
+_RIG = "emo_avatar_head"  # on the armature
+_FILE = "emo_avatar_file"  # on the mesh
+_MOTION = "emo_avatar_motion"  # on the armature object
+_RANGE = "emo_avatar_range"  # on the armature object
+
+_RIG_SHAPES = {"joints": (5, 3), "joint_dirs": (5, 3, 100), "arkit_to_expr": (52, 100), "arkit_to_pose": (52, 9)}
+
+
+@dataclass(frozen=True)
+class Rig:
+    """What it takes to move an avatar without asking the backend."""
+
+    kinematics: flame.Kinematics
+    arkit_to_expr: np.ndarray  # [52, 100]
+    arkit_to_pose: np.ndarray  # [52, 9] jaw, left eye, right eye; radians
+
+
+def write_rig(avatar: bpy.types.Object, head: HeadArrays) -> None:
+    kinematics = flame.kinematics(head)
+    arrays = {
+        "joints": kinematics.joints,
+        "joint_dirs": kinematics.joint_dirs,
+        "arkit_to_expr": head.arkit_to_expr,
+        "arkit_to_pose": head.arkit_to_pose,
+    }
+    _write(avatar.data, _RIG, safetensors.pack(arrays, {"head": head.name}))
+
+
+def read_rig(avatar: bpy.types.Object) -> Rig:
+    """`AddonError` when the file has lost it."""
+    arrays, _ = safetensors.unpack(avatar.data.get(_RIG, b""))
+    if any(name not in arrays or arrays[name].shape != shape for name, shape in _RIG_SHAPES.items()):
+        raise AddonError(f"{avatar.name} has lost its joints: add the avatar again.")
+    return Rig(
+        flame.Kinematics(arrays["joints"], arrays["joint_dirs"]), arrays["arkit_to_expr"], arrays["arkit_to_pose"]
+    )
+
+
+def write_file(avatar: bpy.types.Object, data: bytes) -> None:
+    """Keep the `.emoavatar` that the avatar was made of."""
+    _write(avatar.emo_avatar.head.data, _FILE, data)
+
+
+def read_file(avatar: bpy.types.Object) -> bytes | None:
+    """The `.emoavatar`; None for an open head, which has none."""
+    head = avatar.emo_avatar.head
+    return head.data.get(_FILE) if head else None
+
+
+def write_motion(avatar: bpy.types.Object, message: bytes | None) -> None:
+    """Keep the motion track, a safetensors FLAME sequence; None removes it."""
+    _write(avatar, _MOTION, message)
+
+
+def read_motion(avatar: bpy.types.Object) -> bytes | None:
+    return avatar.get(_MOTION)
+
+
+def write_range(avatar: bpy.types.Object, message: bytes | None) -> None:
+    """Keep the last evaluated range; None removes it."""
+    _write(avatar, _RANGE, message)
+
+
+def read_range(avatar: bpy.types.Object) -> bytes | None:
+    return avatar.get(_RANGE)
+
+
+def _write(owner: bpy.types.ID, name: str, message: bytes | None) -> None:
+    if name in owner:
+        del owner[name]  # Blender cuts bytes at their first zero when it writes over a property that is there
+    if message is not None:
+        owner[name] = message
