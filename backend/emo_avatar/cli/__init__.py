@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from emo_avatar.cli import assets, avatars, bench, demo, evaluate, head, motions, pictures, train
+from emo_avatar.cli import assets, avatars, bench, demo, evaluate, head, motions, pictures, serve, train
 from emo_avatar.cli.boundary import CommandLine
 from emo_avatar.cli.options import show_version
 
@@ -38,6 +38,8 @@ app.command("render")(pictures.render)
 app.command("sheet")(pictures.sheet)
 
 app.command("demo")(demo.demo)
+
+app.command("serve")(serve.serve)
 
 app.add_typer(head.app, name="head")
 app.add_typer(assets.app, name="assets")

@@ -1,0 +1,63 @@
+"""Jobs that make avatars: of a portrait, and of files that other programs wrote."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from emo_avatar.avatar.avatar import Avatar
+from emo_avatar.avatar.files import SUFFIX, load_avatar, save_avatar
+from emo_avatar.avatar.lam_import import import_lam
+from emo_avatar.backbones.uv import build_avatar
+from emo_avatar.server.avatars import Avatars
+from emo_avatar.server.jobs import Progress
+from emo_avatar.server.performing import open_head
+from emo_avatar.tracking.portrait import track_portrait
+
+TRACKED = 0.1  # share of a portrait's time that finding the face takes
+
+
+def make_from_portrait(path: Path, name: str, refine: int, avatars: Avatars, progress: Progress) -> dict[str, Any]:
+    """Description of the avatar of a photograph."""
+    progress(0.0, "finding the face")
+    head = open_head()
+    portrait = track_portrait(path.read_bytes(), head)
+    avatar = build_avatar(portrait, head, name=name, refine=refine, progress=part(progress, TRACKED, 0.95))
+    return _kept(avatar, portrait.notes, avatars, path.parent)
+
+
+def make_from_file(path: Path, name: str | None, avatars: Avatars, progress: Progress) -> dict[str, Any]:
+    """Description of an avatar file, or of a LAM package made into one."""
+    progress(0.0, "reading")
+    if _is_avatar_file(path):
+        if name is None:
+            return avatars.add(path).description()
+        return _kept(replace(load_avatar(path), name=name), (), avatars, path.parent)
+    imported = import_lam(path)
+    progress(0.8, "keeping the avatar")
+    avatar = imported.avatar if name is None else replace(imported.avatar, name=name)
+    return _kept(avatar, imported.notes, avatars, path.parent)
+
+
+def _kept(avatar: Avatar, notes: tuple[str, ...], avatars: Avatars, folder: Path) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(dir=folder) as private:
+        file = Path(private) / f"avatar{SUFFIX}"
+        save_avatar(avatar, file)
+        return avatars.add(file, notes).description()
+
+
+def _is_avatar_file(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "avatar.json" in archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return path.suffix.lower() == SUFFIX  # damaged; the reader of its kind says how
+
+
+def part(progress: Progress, start: float, end: float) -> Callable[[float, str], None]:
+    """Progress from 0 to 1 as a part of the whole."""
+    return lambda fraction, doing: progress(start + (end - start) * fraction, doing)
