@@ -15,7 +15,15 @@ FEATURES = (
     "ops.boundary",
     "ops.jobs",
     "ops.backend",
+    "timeline.handlers",
+    "ops.emotions",
+    "ops.pad",
+    "ops.motion",
+    "ops.bake",
     "ui.main",
+    "ui.emotions",
+    "ui.motion",
+    "ui.bake",
     "ui.backend",
 )
 

@@ -5,7 +5,6 @@ et al., "Learning a model of facial shape and expression from 4D scans" (2017): 
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -36,20 +35,13 @@ class Kinematics:
 class RigValues:
     """What a frame handler copies into Blender, frame by frame."""
 
-    shape_keys: (
-        np.ndarray
-    )  # [T, 136] float32: 100 of expression, then R - I of neck, jaw, left eye, right eye, row-major
+    shape_keys: np.ndarray  # [T, 136] float32: 100 of expression, then R - I of neck, jaw, left, right eye, row-major
     locations: np.ndarray  # [T, 5, 3] float32 metres, in the rest axes of each bone
     quaternions: np.ndarray  # [T, 5, 4] float32 wxyz, in the rest axes of each bone
+    moves: np.ndarray  # [5] bool: the joints that move in some frame; the others are left to whoever poses by hand
 
     def __len__(self) -> int:
         return len(self.shape_keys)
-
-    @cached_property
-    def moves(self) -> np.ndarray:  # [5] bool
-        """The joints that these values move in some frame; the others are left to whoever poses by hand."""
-        turned = np.abs(self.quaternions[..., 1:]).max(axis=(0, 2), initial=0.0)
-        return np.maximum(turned, np.abs(self.locations).max(axis=(0, 2), initial=0.0)) > _STILL
 
 
 def kinematics(head: HeadArrays) -> Kinematics:
@@ -81,10 +73,12 @@ def rig_values(
     locations = -(change @ moved[..., None])[..., 0]
     locations[:, 0] += translation
     correctives = change[:, 1:].reshape(len(pose), N_POSE)
+    largest = np.maximum(np.abs(pose).max(axis=(0, 2), initial=0.0), np.abs(locations).max(axis=(0, 2), initial=0.0))
     return RigValues(
         shape_keys=np.concatenate([expression, correctives], axis=1).astype(np.float32),
         locations=_in_bone_axes(locations).astype(np.float32),
-        quaternions=_quaternions(_in_bone_axes(pose)).astype(np.float32),
+        quaternions=quaternions(_in_bone_axes(pose)).astype(np.float32),
+        moves=largest > _STILL,
     )
 
 
@@ -139,7 +133,7 @@ def vertices(
 
 def rotation_matrices(axis_angle: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 3, 3] float64
     """Rodrigues' formula."""
-    w, x, y, z = np.moveaxis(_quaternions(np.asarray(axis_angle, np.float64)), -1, 0)
+    w, x, y, z = np.moveaxis(quaternions(np.asarray(axis_angle, np.float64)), -1, 0)
     return np.stack(
         [
             np.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], axis=-1),
@@ -170,6 +164,7 @@ def _in_bone_axes(vectors: np.ndarray) -> np.ndarray:  # [T, 5, 3]
     return np.einsum("jab,tja->tjb", BONE_AXES, vectors)
 
 
-def _quaternions(axis_angle: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 4] wxyz
+def quaternions(axis_angle: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 4] wxyz
+    """Unit quaternions of axis-angle rotations."""
     half = np.linalg.norm(axis_angle, axis=-1, keepdims=True) / 2
     return np.concatenate([np.cos(half), axis_angle * (np.sinc(half / np.pi) / 2)], axis=-1)

@@ -38,9 +38,14 @@ def write_rig(avatar: bpy.types.Object, head: HeadArrays) -> None:
     _write(avatar.data, _RIG, safetensors.pack(arrays, {"head": head.name}))
 
 
+def rig_message(avatar: bpy.types.Object) -> bytes:
+    """The bytes that `read_rig` reads: as long as they are the same, so is the rig."""
+    return avatar.data.get(_RIG, b"")
+
+
 def read_rig(avatar: bpy.types.Object) -> Rig:
     """`AddonError` when the file has lost it."""
-    arrays, _ = safetensors.unpack(avatar.data.get(_RIG, b""))
+    arrays, _ = safetensors.unpack(rig_message(avatar))
     if any(name not in arrays or arrays[name].shape != shape for name, shape in _RIG_SHAPES.items()):
         raise AddonError(f"{avatar.name} has lost its joints: add the avatar again.")
     return Rig(

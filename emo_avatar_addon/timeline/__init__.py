@@ -1,0 +1,1 @@
+"""What an avatar's keys mean over time: sampled, driven, evaluated, played, baked."""

@@ -1,0 +1,103 @@
+"""When Blender tells of frames, changes, files and renders. Nothing here throws into Blender, nor asks the network."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import bpy
+from bpy.app.handlers import persistent
+
+from .. import mainloop
+from ..link import session
+from . import evaluation
+
+
+def _safe(handler: Callable[..., None]) -> Callable[..., None]:
+    @persistent
+    @functools.wraps(handler)
+    def guarded(*arguments: Any) -> None:
+        try:
+            handler(*arguments)
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+
+    return guarded
+
+
+@_safe
+def on_frame(scene: bpy.types.Scene, _depsgraph: Any = None) -> None:
+    """Before a frame is evaluated, so that it is evaluated once, with our values in it. Rendered frames too."""
+    frame = scene.frame_current_final
+    for entry, avatar in evaluation.shown(scene):
+        if entry.live is not None and frame not in entry.live:
+            entry.live, entry.live_wanted = None, b""
+        evaluation.show(entry, avatar, frame)
+        if entry.track is None or frame not in entry.track:
+            evaluation.mark(avatar)
+
+
+@_safe
+def on_change(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
+    evaluation.heard({update.id.original.session_uid for update in depsgraph.updates})
+
+
+@_safe
+def on_save(*_: Any) -> None:
+    evaluation.store()
+
+
+@_safe
+def on_load(*_: Any) -> None:
+    evaluation.forget()
+    evaluation.restore_all()
+
+
+@_safe
+def on_undo(*_: Any) -> None:
+    """Undo and redo bring back older values of shape keys and bones too."""
+    evaluation.mark_all(reshow=True)
+
+
+@_safe
+def on_render(scene: bpy.types.Scene, *_: Any) -> None:
+    """A render begins: what is keyed is what it shows."""
+    if evaluation.settle():
+        return
+    for _entry, avatar in evaluation.shown(scene):
+        if why := evaluation.trouble(avatar):
+            print(f"Emo Avatar: {avatar.name} renders as it was last evaluated. {why}", file=sys.stderr)
+
+
+def _on_backend(health: session.Health) -> None:
+    if health.state is session.State.READY:
+        mainloop.call_soon(evaluation.retry)
+
+
+_HANDLERS = {
+    "frame_change_pre": on_frame,
+    "depsgraph_update_post": on_change,
+    "save_pre": on_save,
+    "load_post": on_load,
+    "undo_post": on_undo,
+    "redo_post": on_undo,
+    "render_init": on_render,
+}
+
+
+def register() -> None:
+    for name, handler in _HANDLERS.items():
+        getattr(bpy.app.handlers, name).append(handler)
+    session.current().listeners.append(_on_backend)
+    if hasattr(bpy.data, "objects"):  # not while Blender starts
+        evaluation.restore_all()
+
+
+def unregister() -> None:
+    session.current().listeners.remove(_on_backend)
+    for name, handler in _HANDLERS.items():
+        getattr(bpy.app.handlers, name).remove(handler)
+    evaluation.close()

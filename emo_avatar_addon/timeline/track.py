@@ -1,0 +1,114 @@
+"""An evaluated range of frames: what an avatar shows, as FLAME parameters and as values of Blender's rig. No bpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .. import safetensors
+from ..errors import AddonError
+from ..model import flame
+from ..model.flame import Kinematics, RigValues
+from . import eyes
+from .driving import Drive
+from .motion import Motion
+
+
+@dataclass(frozen=True)
+class Track:
+    """Frames `start` to `end` of one avatar, under emotion, with blinks and gaze."""
+
+    start: int
+    motion: Motion  # what is seen
+    rig: RigValues
+    felt: Motion  # under emotion, before blinks and gaze: what the backend has answered
+    question: bytes  # to which `felt` is the answer
+    digest: bytes  # of the `Drive` that all of it follows from
+
+    def __len__(self) -> int:
+        return len(self.motion)
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self) - 1
+
+    def __contains__(self, frame: float) -> bool:
+        return self.start <= frame < self.start + len(self)
+
+    def values(self, frame: float) -> tuple[RigValues, int]:
+        """Rig values and the row of them to show: between frames a mixture, outside of the range the nearest frame."""
+        at = min(max(frame - self.start, 0.0), len(self) - 1.0)
+        row, t = int(at), at - int(at)
+        if t == 0.0:
+            return self.rig, row
+        rig, pair = self.rig, slice(row, row + 2)
+        mix = np.array([1 - t, t], np.float32)
+        a, b = rig.quaternions[pair].astype(float)
+        b = np.where((a * b).sum(-1, keepdims=True) < 0, -b, b)
+        turn = a * (1 - t) + b * t
+        return RigValues(
+            shape_keys=mix @ rig.shape_keys[pair][None, :],
+            locations=np.einsum("t,tjx->jx", mix, rig.locations[pair])[None],
+            quaternions=(turn / np.linalg.norm(turn, axis=-1, keepdims=True))[None].astype(np.float32),
+            moves=rig.moves,
+        ), 0
+
+    def parameters(self, frame: float) -> dict[str, np.ndarray]:
+        """FLAME parameters of one frame, `expression [100]` and so on: what splats are posed with."""
+        at = np.array([min(max(frame - self.start, 0.0), len(self) - 1.0)])
+        return {name: values[0] for name, values in self.motion.at(at, self.motion.fps).arrays().items()}
+
+    def pack(self) -> bytes:
+        """For the .blend."""
+        arrays = {f"felt.{name}": values for name, values in self.felt.arrays().items()}
+        arrays |= {f"seen.{name}": getattr(self.motion, name) for name in ("expression", "eyes_pose")}
+        document = {"start": self.start, "fps": self.motion.fps}
+        return safetensors.pack(arrays, document | {"question": self.question.hex(), "digest": self.digest.hex()})
+
+    @classmethod
+    def unpack(cls, message: bytes, kinematics: Kinematics) -> Track:
+        """What `pack` wrote. `AddonError` when it is damaged."""
+        arrays, document = safetensors.unpack(message)
+        try:
+            fps = float(document["fps"])
+            felt = Motion.from_arrays(
+                {name.partition(".")[2]: values for name, values in arrays.items() if name.startswith("felt.")}, fps
+            )
+            seen = {name: arrays[f"seen.{name}"] for name in ("expression", "eyes_pose")}
+            motion = Motion.from_arrays(felt.arrays() | seen, fps)
+            question, digest = bytes.fromhex(document["question"]), bytes.fromhex(document["digest"])
+            return cls(int(document["start"]), motion, _rig_values(kinematics, motion), felt, question, digest)
+        except (KeyError, ValueError, TypeError) as error:
+            raise AddonError(
+                f"The evaluated range in this file is damaged ({error}); it will be evaluated anew."
+            ) from error
+
+
+def finish(drive: Drive, felt: Motion) -> Track:
+    """The track that follows from the backend's answer: blinks and gaze on top, and the values of the rig."""
+    motion = eyes.look_at(felt, drive.target, drive.gaze, drive.rig.eyes)
+    motion = eyes.close_lids(motion, drive.blink, drive.rig.eyes)
+    rig = _rig_values(drive.rig.kinematics, motion)
+    return Track(drive.start, motion, rig, felt, drive.question, drive.digest)
+
+
+def answered(drive: Drive, expression: np.ndarray, jaw_pose: np.ndarray) -> Motion:  # [T, 100], [T, 3]
+    """The driving motion under emotion. `AddonError` when the answer does not fit the question."""
+    if expression.shape != (len(drive), 100) or jaw_pose.shape != (len(drive), 3):
+        raise AddonError("The backend's answer has another length than the question: set it up again.")
+    if not (np.isfinite(expression).all() and np.isfinite(jaw_pose).all()):
+        raise AddonError("The backend's answer holds numbers that are not finite; restart it.")
+    return replace(drive.motion, expression=expression, jaw_pose=jaw_pose)
+
+
+def _rig_values(kinematics: Kinematics, motion: Motion) -> RigValues:
+    return flame.rig_values(
+        kinematics,
+        expression=motion.expression,
+        jaw=motion.jaw_pose,
+        neck=motion.neck_pose,
+        rotation=motion.rotation,
+        translation=motion.translation,
+        eyes=motion.eyes_pose,
+    )

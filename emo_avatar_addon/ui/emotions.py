@@ -1,0 +1,136 @@
+"""Emotion sliders, their keys, blends, and the eyes."""
+
+import textwrap
+from typing import Any
+
+import bpy
+
+from ..model.properties import EMOTIONS, active_avatar
+from ..ops.avatar import active
+from ..timeline import bake, evaluation, presets
+from .main import CATEGORY
+
+
+class AvatarPanel:
+    """What the avatar's panels have in common."""
+
+    bl_category = CATEGORY
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return active_avatar(context) is not None
+
+
+class EMOAVATAR_PT_emotions(AvatarPanel, bpy.types.Panel):
+    bl_idname = "EMOAVATAR_PT_emotions"
+    bl_label = "Emotions"
+    bl_order = 10
+
+    def draw(self, context: Any) -> None:
+        avatar = active(context)
+        settings = avatar.emo_avatar
+        layout = self.layout
+        layout.use_property_split = True
+        draw_state(layout, context, avatar)
+
+        column = layout.column(align=True)
+        for name in EMOTIONS:
+            row = column.row(align=True)
+            row.prop(settings, name)
+            row.operator("emo_avatar.solo", text="", icon="SOLO_OFF").emotion = name
+        layout.prop(settings, "strength")
+
+        row = layout.row(align=True)
+        row.operator("emo_avatar.jump_to_key", text="", icon="PREV_KEYFRAME").forward = False
+        row.operator("emo_avatar.key_all", icon="KEY_HLT")
+        row.operator("emo_avatar.key_changed", icon="KEYFRAME_HLT")
+        row.operator("emo_avatar.delete_keys", text="", icon="KEY_DEHLT")
+        row.operator("emo_avatar.jump_to_key", text="", icon="NEXT_KEYFRAME").forward = True
+        row = layout.row(align=True)
+        row.operator("emo_avatar.clear", icon="X")
+        row.operator("emo_avatar.copy", icon="COPYDOWN")
+        row.operator("emo_avatar.paste", icon="PASTEDOWN")
+
+
+class EMOAVATAR_PT_pad(AvatarPanel, bpy.types.Panel):
+    bl_idname = "EMOAVATAR_PT_pad"
+    bl_label = "Valence and Arousal"
+    bl_parent_id = "EMOAVATAR_PT_emotions"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: Any) -> None:
+        column = self.layout.column(align=True)
+        column.prop(context.window_manager, "emo_avatar_pad", index=0, text="Valence", slider=True)
+        column.prop(context.window_manager, "emo_avatar_pad", index=1, text="Arousal", slider=True)
+        column.operator("emo_avatar.pad", icon="ORIENTATION_CURSOR")
+
+
+class EMOAVATAR_PT_blends(AvatarPanel, bpy.types.Panel):
+    bl_idname = "EMOAVATAR_PT_blends"
+    bl_label = "Blends"
+    bl_parent_id = "EMOAVATAR_PT_emotions"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        grid = layout.grid_flow(row_major=True, columns=0, even_columns=True, align=True)
+        for name in presets.BLENDS:
+            grid.operator("emo_avatar.blend", text=name).name = name
+        row = layout.row(align=True)
+        row.operator("emo_avatar.save_blend", icon="ASSET_MANAGER")
+        row.operator("emo_avatar.add_blend_assets", text="", icon="ADD")
+
+
+class EMOAVATAR_PT_eyes(AvatarPanel, bpy.types.Panel):
+    bl_idname = "EMOAVATAR_PT_eyes"
+    bl_label = "Eyes"
+    bl_order = 20
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: Any) -> None:
+        settings = active(context).emo_avatar
+        layout = self.layout
+        layout.use_property_split = True
+        column = layout.column()
+        column.prop(settings, "gaze_target")
+        row = column.column()
+        row.active = settings.gaze_target is not None
+        row.prop(settings, "gaze_influence")
+        column = layout.column()
+        column.prop(settings, "blink")
+        column.prop(settings, "blink_auto")
+        row = column.column()
+        row.active = settings.blink_auto
+        row.prop(settings, "blink_rate")
+        row.prop(settings, "blink_seed")
+
+
+def draw_state(layout: bpy.types.UILayout, context: Any, avatar: bpy.types.Object) -> None:
+    """Why the avatar does not show what its sliders say, when it does not."""
+    if bake.is_baked(avatar):
+        start, end = bake.baked_range(avatar)
+        row = layout.row()
+        row.label(text=f"Baked, frames {start} to {end}", icon="ACTION")
+        row.operator("emo_avatar.unbake", text="Remove")
+        return
+    if why := evaluation.trouble(avatar):
+        column = layout.column(align=True)
+        column.label(text="Edits are not shown", icon="ERROR")
+        sentences = column.column(align=True)
+        sentences.scale_y = 0.7
+        for line in _wrapped(why, context):
+            sentences.label(text=line)
+        column.operator("emo_avatar.start_backend", icon="FILE_REFRESH")
+    if not context.scene.render.use_lock_interface:
+        layout.prop(context.scene.render, "use_lock_interface", text="Lock Interface While Rendering")
+
+
+def _wrapped(sentence: str, context: Any) -> list[str]:
+    """A sentence in lines that fit the sidebar."""
+    width = context.region.width if context.region else 300
+    return textwrap.wrap(sentence, max(int(width / (7.5 * context.preferences.system.ui_scale)), 20))
+
+
+CLASSES = (EMOAVATAR_PT_emotions, EMOAVATAR_PT_pad, EMOAVATAR_PT_blends, EMOAVATAR_PT_eyes)

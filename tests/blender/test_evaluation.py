@@ -1,0 +1,259 @@
+"""From keys to faces, through a real backend: what plays is what is keyed."""
+
+import bpy
+import numpy as np
+import pytest
+from bl_ext.user_default.emo_avatar.emo_avatar_addon import mainloop
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.link import session
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import curves, driving, evaluation
+from mathutils import Vector
+
+from .performers import *  # noqa: F403
+from .performers import expression, key, settle
+
+
+def test_keyed_emotion_plays(scene, avatar, backend):
+    scene.frame_end = 60
+    key(avatar, "happy", (1, 0.0), (30, 1.0), (60, 0.0))
+    settle()
+    shown = []
+    for frame in (1, 15, 30, 45, 60):
+        scene.frame_set(frame)
+        shown.append(expression(avatar))
+    assert np.abs(shown[0]).max() < 1e-6 and np.abs(shown[4]).max() < 1e-6
+    assert np.linalg.norm(shown[2]) > np.linalg.norm(shown[1]) > 0.5
+    seen = evaluation.evaluated(avatar)
+    assert (seen.start, seen.end) == (1, 60)
+    np.testing.assert_allclose(shown[2], seen.motion.expression[29], atol=1e-6)
+    np.testing.assert_allclose(evaluation.parameters(avatar, 30)["expression"], shown[2], atol=1e-6)
+
+
+def test_backend_is_asked_about_changes_only(scene, avatar, backend, asked):
+    scene.frame_end = 40
+    key(avatar, "sad", (1, 0.0), (40, 1.0))
+    settle()
+    assert asked
+    asked.clear()
+    for frame in (3, 17, 40):
+        scene.frame_set(frame)
+    settle()
+    avatar.location.x = 3.0
+    avatar.emo_avatar.blink_auto = True
+    settle()
+    assert asked == []  # frames, moves and blinks are none of its business
+    avatar.emo_avatar.strength = 0.5
+    settle()
+    assert max(asked) == 40
+
+
+def test_change_of_a_key_in_the_graph_editor_is_heard(scene, avatar, backend):
+    key(avatar, "happy", (1, 0.0), (50, 1.0))
+    settle()
+    scene.frame_set(25)
+    before = expression(avatar)
+    fcurve = curves.channels(avatar).find("emo_avatar.happy")
+    fcurve.keyframe_points[1].co.y = 0.0
+    fcurve.update()
+    avatar.animation_data.action.update_tag()
+    settle()
+    assert np.linalg.norm(before) > 0.3 and np.abs(expression(avatar)).max() < 1e-6
+
+
+def test_unkeyed_slider_shows_until_the_frame_changes(scene, avatar, backend):
+    scene.frame_end = 50
+    key(avatar, "happy", (1, 0.0), (50, 0.0))
+    scene.frame_set(10)
+    settle()
+    avatar.emo_avatar.happy = 1.0  # dragged, not keyed
+    settle()
+    dragged = expression(avatar)
+    assert np.linalg.norm(dragged) > 1
+    np.testing.assert_allclose(evaluation.parameters(avatar, 10)["expression"], dragged, atol=1e-6)
+    scene.frame_set(11)
+    assert np.abs(expression(avatar)).max() < 1e-6
+    scene.frame_set(10)
+    assert np.abs(expression(avatar)).max() < 1e-6
+
+
+def test_unkeyed_slider_without_curves_holds_everywhere(scene, avatar, backend):
+    avatar.emo_avatar.surprised = 0.8
+    settle()
+    here = expression(avatar)
+    scene.frame_set(77)
+    assert np.linalg.norm(here) > 1
+    np.testing.assert_allclose(expression(avatar), here, atol=1e-4)
+
+
+def test_subframes_lie_between_frames(scene, avatar, backend):
+    key(avatar, "happy", (1, 0.0), (20, 1.0))
+    settle()
+    seen = evaluation.evaluated(avatar).motion.expression
+    scene.frame_set(10, subframe=0.25)
+    np.testing.assert_allclose(expression(avatar), 0.75 * seen[9] + 0.25 * seen[10], atol=1e-5)
+
+
+def test_frames_outside_of_the_range(scene, avatar, backend):
+    scene.frame_start, scene.frame_end = 10, 20
+    key(avatar, "happy", (1, 0.0), (10, 0.2), (20, 0.5), (40, 1.0))
+    settle()
+    scene.frame_set(40)
+    held = expression(avatar)
+    np.testing.assert_allclose(held, evaluation.evaluated(avatar).motion.expression[-1], atol=1e-6)
+    settle()  # in a window a timer does
+    assert np.linalg.norm(expression(avatar)) > 1.3 * np.linalg.norm(held)
+
+
+def test_several_avatars_have_their_own_keys(scene, make_avatar, backend):
+    ann, bob = make_avatar("Ann"), make_avatar("Bob")
+    key(ann, "happy", (1, 1.0))
+    key(bob, "angry", (1, 1.0))
+    settle()
+    a, b = expression(ann), expression(bob)
+    assert np.linalg.norm(a) > 1 and np.linalg.norm(b) > 1 and a @ b < 0.8 * np.linalg.norm(a) * np.linalg.norm(b)
+    bob.name = "Rob"
+    ann.emo_avatar.strength = 0.0
+    settle()
+    assert np.abs(expression(ann)).max() < 1e-6
+    np.testing.assert_allclose(expression(bob), b, atol=1e-6)
+
+
+def test_newest_question_wins(scene, avatar, backend):
+    for value in np.linspace(0.1, 0.9, 9):
+        avatar.emo_avatar.happy = value
+        evaluation.refresh()
+    avatar.emo_avatar.happy = 0.0
+    avatar.emo_avatar.sad = 1.0
+    settle()
+    sad = expression(avatar)
+    avatar.emo_avatar.sad = 0.0
+    settle()
+    avatar.emo_avatar.sad = 1.0
+    settle()
+    np.testing.assert_allclose(expression(avatar), sad, atol=1e-6)
+
+
+@pytest.mark.parametrize("way", ["nla", "driver"])
+def test_nla_and_drivers_give_the_same_as_plain_curves(scene, avatar, backend, way):
+    scene.frame_end = 40
+    key(avatar, "happy", (1, 0.0), (20, 1.0), (40, 0.3))
+    settle()
+    plain = evaluation.evaluated(avatar).motion.expression
+    animation = avatar.animation_data
+    action = animation.action
+    if way == "nla":
+        slot = animation.action_slot if curves.SLOTS else None
+        animation.action = None
+        strip = animation.nla_tracks.new().strips.new("S", 1, action)
+        if curves.SLOTS:
+            strip.action_slot = slot
+    else:
+        holder = bpy.data.objects.new("Holder", None)
+        scene.collection.objects.link(holder)
+        for frame, value in ((1, 0.0), (20, 1.0), (40, 0.3)):
+            holder["h"] = value
+            holder.keyframe_insert('["h"]', frame=frame)
+        animation.action = None
+        driver = avatar.driver_add("emo_avatar.happy").driver
+        driver.type = "AVERAGE"
+        driver.variables.new().targets[0].id = holder
+        driver.variables[0].targets[0].data_path = '["h"]'
+    evaluation.mark(avatar)
+    settle()
+    np.testing.assert_allclose(evaluation.evaluated(avatar).motion.expression, plain, atol=1e-4)
+    scene.frame_set(20)
+    np.testing.assert_allclose(expression(avatar), plain[19], atol=1e-4)
+
+
+def test_scene_rate_and_range_are_followed(scene, avatar, backend):
+    key(avatar, "happy", (1, 0.0), (30, 1.0))
+    settle()
+    scene.frame_end = 99
+    scene.render.fps = 50
+    evaluation.mark(avatar)
+    settle()
+    assert evaluation.evaluated(avatar).end == 99 and evaluation.evaluated(avatar).motion.fps == 50
+
+
+def test_bones_that_the_motion_lets_go_of_come_to_rest(scene, avatar, backend):
+    avatar["jawOpen"] = 1.0
+    evaluation.mark(avatar)
+    settle()
+    assert avatar.pose.bones["jaw"].rotation_quaternion.angle > 0.1
+    avatar.pose.bones["neck"].rotation_quaternion = (0.9, 0.1, 0.2, 0.3)  # posed by hand
+    avatar["jawOpen"] = 0.0
+    evaluation.mark(avatar)
+    settle()
+    assert avatar.pose.bones["jaw"].rotation_quaternion.angle < 1e-6
+    assert avatar.pose.bones["neck"].rotation_quaternion.angle > 0.5
+    scene.frame_set(9)
+    assert avatar.pose.bones["neck"].rotation_quaternion.angle > 0.5
+
+
+def test_without_backend_motion_and_eyes_go_on_and_emotions_say_why(scene, no_backend, avatar):
+    avatar["jawOpen"] = 0.7
+    avatar.emo_avatar.blink = 1.0
+    evaluation.mark(avatar)
+    assert evaluation.settle(5)
+    assert avatar.pose.bones["jaw"].rotation_quaternion.angle > 0.1 and np.linalg.norm(expression(avatar)) > 0.1
+    avatar.emo_avatar.happy = 1.0
+    evaluation.mark(avatar)
+    assert not evaluation.settle(5)
+    assert "backend" in evaluation.trouble(avatar).lower()
+    assert evaluation.evaluated(avatar) is not None
+
+
+def test_backend_that_comes_back_is_asked_again(scene, backend, no_backend, avatar):
+    avatar.emo_avatar.happy = 1.0
+    evaluation.mark(avatar)
+    evaluation.settle(5)
+    assert evaluation.trouble(avatar)
+    session.current().start(session.Remote(backend.client.url, backend.client._token))
+    assert mainloop.drain(lambda: np.linalg.norm(expression(avatar)) > 1 or evaluation.refresh(), timeout=60)
+    assert not evaluation.trouble(avatar)
+
+
+def test_blinks_close_the_lids_on_top_of_emotion(scene, avatar, backend):
+    key(avatar, "happy", (1, 1.0))
+    settle()
+    open_lids = expression(avatar)
+    avatar.emo_avatar.blink = 1.0
+    settle()
+    rig = driving.rig_of(avatar).eyes
+    lids = expression(avatar) @ rig.reading
+    for side in ("Left", "Right"):
+        assert lids[rig.unit("eyeBlink" + side)] == pytest.approx(1.0, abs=0.05)
+        assert lids[rig.unit("mouthSmile" + side)] == pytest.approx(
+            (open_lids @ rig.reading)[rig.unit("mouthSmile" + side)], abs=0.05
+        )
+
+
+def test_eyes_look_at_their_target(scene, avatar, backend):
+    target = bpy.data.objects.new("Target", None)
+    scene.collection.objects.link(target)
+    avatar.location = (1.0, 2.0, 0.5)
+    avatar.rotation_euler.z = 0.7
+    bpy.context.view_layer.update()
+    eye = avatar.matrix_world @ avatar.data.bones["left_eye"].head_local
+    turn = avatar.matrix_world.to_3x3()
+    for offset in ((0.3, -1.0, 0.2), (-0.3, -1.0, -0.15)):
+        direction = turn @ Vector(offset)
+        target.location = eye + direction
+        avatar.emo_avatar.gaze_target = target
+        evaluation.mark(avatar)
+        settle()
+        bpy.context.view_layer.update()
+        bone = avatar.pose.bones["left_eye"]
+        looked = (
+            (avatar.matrix_world @ bone.matrix).to_3x3()
+            @ bone.bone.matrix_local.to_3x3().inverted()
+            @ Vector((0, -1, 0))
+        )
+        assert looked.normalized().dot(direction.normalized()) > 0.9995
+
+
+def test_damaged_data_is_said_and_not_thrown(scene, avatar, backend):
+    avatar.data["emo_avatar_head"] = b"not it"
+    evaluation.mark(avatar)
+    assert not evaluation.settle(5)
+    assert evaluation.trouble(avatar)
+    scene.frame_set(5)
