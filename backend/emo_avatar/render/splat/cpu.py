@@ -11,7 +11,7 @@ from numba.core.dispatcher import Dispatcher
 from emo_avatar.render.camera import Camera
 from emo_avatar.render.splat import compositing, projection, tiles
 from emo_avatar.render.splat.footprint import view_numbers
-from emo_avatar.render.splat.layout import TILE
+from emo_avatar.render.splat.layout import RECORD, TILE
 from emo_avatar.render.splat.simd import LANES
 from emo_avatar.render.splat.threads import new_counter, run_in_threads
 
@@ -54,7 +54,7 @@ def render(gaussians: Arrays, camera: Camera, background: np.ndarray, threads: i
     height, width = (_round_up(size, TILE) for size in (camera.height, camera.width))
     tiles_across = width // TILE
     view = view_numbers(camera)
-    records = _cache_lines(rows)
+    records = _aligned(rows, RECORD)
     keys, spans = np.empty(rows, np.uint32), np.empty((rows, 2), np.int32)
     for part, vectors in _whole_vectors(gaussians):
         _in_threads(threads, projection.project_all, *vectors, view, records[part], keys[part], spans[part])
@@ -85,13 +85,13 @@ def render_backward(
 ) -> Arrays:
     """The gradients by the Gaussians; zero for those that are not drawn."""
     first_places = tiles.first_places(frame.keys, frame.spans)
-    sums, places = _cache_lines(len(frame.entries)), np.empty(len(frame.entries), np.int32)
+    sums, places = _aligned(len(frame.entries), RECORD), np.empty(len(frame.entries), np.int32)
     _in_threads(
         threads, compositing.composite_backward, frame.records, frame.spans, frame.entries, first_places,
         frame.tile_starts, frame.busiest_first, frame.alpha.shape[1] // TILE,
         frame.rgb, frame.alpha, frame.depth, by_rgb, by_alpha, by_depth, sums, places,
     )  # fmt: skip
-    gradients = [np.empty((len(frame.keys), array.shape[1]), np.float32) for array in gaussians]
+    gradients = [_aligned(len(frame.keys), array.shape[1]) for array in gaussians]
     for part, vectors in _whole_vectors(gaussians):
         _in_threads(
             threads, projection.project_all_backward, *vectors, frame.view, frame.keys[part], frame.spans[part],
@@ -120,7 +120,7 @@ def _round_up(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
-def _cache_lines(rows: int) -> np.ndarray:  # [rows, 16] float32, aligned to 64 bytes
-    floats = np.empty((rows + 1) * LANES, np.float32)
+def _aligned(rows: int, columns: int) -> np.ndarray:  # [rows, columns] float32 from the border of a cache line on
+    floats = np.empty(rows * columns + 15, np.float32)
     start = -floats.ctypes.data % 64 // 4
-    return floats[start : start + rows * LANES].reshape(rows, LANES)
+    return floats[start : start + rows * columns].reshape(rows, columns)
