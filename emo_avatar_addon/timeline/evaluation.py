@@ -23,7 +23,7 @@ from ..link.client import Client
 from ..link.latest import Latest
 from ..model import head_object, properties, storage
 from . import bake, driving, track
-from .driving import Drive
+from .drive import Drive
 from .motion import Motion
 from .track import Track
 
