@@ -25,7 +25,7 @@ from emo_avatar.avatar.shading import NUMBERS
 from emo_avatar.head.arkit import ARKitInverse
 from emo_avatar.head.data import ARKIT_NAMES, HeadData, load_head
 from emo_avatar.motion.flame_sequence import FlameSequence
-from emo_avatar.render.splat.threads import new_counter, run_in_threads
+from emo_avatar.render.splat.threads import kernel_threads, new_counter, run_in_threads
 
 # ARKit weights beyond 0 to 1 are how emotions reach a face whose units are weak, and how browOuterUp goes down.
 _MIN_UNIT, _MAX_UNIT = -0.5, 2.0
@@ -266,9 +266,9 @@ class LamRig:
 
 
 def _share_out(kernel: Callable[..., None], *arguments: Any) -> None:
-    """Run a kernel in as many threads as PyTorch uses."""
+    """Run a kernel in several threads."""
     counter = new_counter()
-    run_in_threads(lambda: kernel(counter, *arguments), torch.get_num_threads())
+    run_in_threads(lambda: kernel(counter, *arguments), kernel_threads())
 
 
 def _smoothstep(x: float, start: float, end: float) -> float:

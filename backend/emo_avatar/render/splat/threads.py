@@ -29,6 +29,25 @@ def new_counter() -> np.ndarray:  # [1] int64
     return np.zeros(1, np.int64)
 
 
+_here = threading.local()
+
+
+def kernel_threads() -> int:
+    """How many threads share a kernel that the calling thread runs: as many as PyTorch uses, unless it was set."""
+    import torch
+
+    return getattr(_here, "count", None) or torch.get_num_threads()
+
+
+def set_kernel_threads(count: int) -> None:
+    """Set it for the calling thread alone.
+
+    A process that computes in several threads at once gives PyTorch one thread each, whose OpenMP spins where cores are
+    few, and kernels all cores.
+    """
+    _here.count = count
+
+
 class _Job:
     """One task that several threads may join until it is closed."""
 
