@@ -20,10 +20,15 @@ FEATURES = (
     "ops.pad",
     "ops.motion",
     "ops.bake",
+    "view.settings",
+    "view.engine",
+    "view.overlay",
+    "ops.view",
     "ui.main",
     "ui.emotions",
     "ui.motion",
     "ui.bake",
+    "ui.view",
     "ui.backend",
 )
 
