@@ -24,6 +24,7 @@ FEATURES = (
     "view.engine",
     "view.overlay",
     "ops.view",
+    "ui.jobs",
     "ui.main",
     "ui.emotions",
     "ui.motion",

@@ -32,6 +32,7 @@ Report = Callable[[float, str], None]  # fraction, what is being done; raises to
 
 _POINTER, _LOG, _DOWNLOADS, _MODELS = "backend.json", "install.log", "downloads", "models"
 _INDEX = "https://download.pytorch.org/whl/"
+SIZES_MB = {"cpu": (600, 2000), "cuda": (3700, 8000)}  # download, and what then lies on the disk
 _MODEL_FILES = ("face_landmarker.task", "modnet.onnx")
 
 
@@ -43,7 +44,7 @@ class Plan:
     python: Interpreter
     device: str  # "cpu" or "cuda"
     source: Path  # the backend's source, with its pyproject.toml
-    constraints: Path | None
+    constraints: Path
     torch: str | None  # a requirement that comes from PyTorch's own index
     indexes: tuple[str, ...]  # of PyTorch, tried in order
     download_mb: int
@@ -84,15 +85,14 @@ def plan(root: Path, bundle: Path, python: Interpreter, device: str) -> Plan:
         indexes = (_INDEX + "cpu",)
     if device == "cuda" and sys.platform == "win32":
         indexes = tuple(_INDEX + cuda for cuda in ("cu128", "cu126", "cu130"))
-    download, disk = {"cpu": (700, 2200), "cuda": (3700, 9000)}[device]
+    download, disk = SIZES_MB[device]
     made = Plan(
         root=root,
         python=python,
         device=device,
         source=bundle / "backend",
-        # The pinned versions are for 3.11 and newer
-        constraints=constraints if python.version >= (3, 11) else None,
-        torch=(pinned.group() if pinned and python.version >= (3, 11) else "torch") if indexes else None,
+        constraints=constraints,
+        torch=(pinned.group() if pinned else "torch") if indexes else None,
         indexes=indexes,
         download_mb=download,
         disk_mb=disk,
@@ -305,9 +305,8 @@ def _fill(plan: Plan, folder: Path, runner: _Runner) -> None:
         if not fitting and plan.device == "cuda":
             raise AddonError("PyTorch for CUDA could not be downloaded: try again, or choose the processor.")
         done = 0.35
-    constraints = ("-c", str(plan.constraints)) if plan.constraints else ()
     what = f"{source}[cuda]" if plan.device == "cuda" else str(source)
-    rest = runner.pip(*install, *constraints, what)
+    rest = runner.pip(*install, "-c", str(plan.constraints), what)
     runner.must(rest, "Downloading what the backend needs", done, 0.85, plan.download_mb - torch_mb)
     for number, (doing, arguments) in enumerate(plan.finishing):
         start = 0.85 + 0.1 * number / len(plan.finishing)
@@ -348,8 +347,9 @@ def _reason(doing: str, tail: list[str]) -> str:
 def _check_disk(plan: Plan) -> None:
     existing = next(folder for folder in (plan.root, *plan.root.parents) if folder.exists())
     free = shutil.disk_usage(existing).free // 1_000_000
-    if free < plan.disk_mb:
-        needed = f"{plan.disk_mb / 1000:.1f} GB"
+    needs = plan.download_mb + plan.disk_mb
+    if free < needs:
+        needed = f"{needs / 1000:.1f} GB"
         raise AddonError(f"The backend needs {needed} on the disk of {existing}, which has {free / 1000:.1f} GB left.")
 
 

@@ -1,8 +1,12 @@
-"""The sidebar tab's first panel, to which the others belong."""
+"""The sidebar tab's first panel: what runs, and what is missing."""
 
 from typing import Any
 
 import bpy
+
+from .. import preferences
+from .jobs import draw_jobs
+from .text import paragraph
 
 CATEGORY = "Emo Avatar"
 
@@ -15,7 +19,11 @@ class EMOAVATAR_PT_main(bpy.types.Panel):
     bl_region_type = "UI"
 
     def draw(self, context: Any) -> None:
-        pass
+        draw_jobs(self.layout)
+        if preferences.needs_set_up(context):
+            box = self.layout.box()
+            paragraph(box, context, "Avatars from photos need the backend, which is not set up yet.", "INFO")
+            box.operator("preferences.addon_show", text="Set Up...").module = preferences.PACKAGE
 
 
 CLASSES = (EMOAVATAR_PT_main,)

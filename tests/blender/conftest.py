@@ -95,6 +95,30 @@ else:
         """Reads an uncompressed EXR of scan lines: its channels by name, [H, W]."""
         return _exr_channels
 
+    @pytest.fixture(scope="session")
+    def fake_folder():
+        """Where the small backend is that misbehaves as the environment variable FAKE says."""
+        return ROOT / "tests" / "data" / "fake_backend"
+
+    @pytest.fixture
+    def fake_backend(fake_folder, monkeypatch):
+        """`fake_backend(mode)` makes it the one of the preferences, and starts it."""
+        preferences = importlib.import_module(f"{MODULE}.emo_avatar_addon.preferences")
+        session = importlib.import_module(f"{MODULE}.emo_avatar_addon.link.session").current()
+        chosen = preferences.get(bpy.context)
+        before = chosen.source, chosen.python
+
+        def choose(mode, start=True):
+            monkeypatch.setenv("FAKE", mode)
+            monkeypatch.setenv("PYTHONPATH", str(fake_folder))
+            chosen.source, chosen.python = "PYTHON", sys.executable
+            if start:
+                session.start(preferences.location(bpy.context))
+
+        yield choose
+        chosen.source, chosen.python = before
+        session.stop(timeout=10.0)
+
     @pytest.fixture(autouse=True)
     def scene():
         """An empty file for every test."""

@@ -114,7 +114,7 @@ def test_a_damaged_pointer_is_no_installation(tmp_path, text):
 
 
 def test_too_small_a_disk_is_told_before_the_work(plan):
-    with pytest.raises(AddonError, match="needs 10000.0 GB on the disk"):
+    with pytest.raises(AddonError, match="needs 10000.6 GB on the disk"):
         installer.install(dataclasses.replace(plan, disk_mb=10_000_000), lambda fraction, doing: None)
     assert not plan.root.exists()
 

@@ -1,0 +1,15 @@
+"""Sentences in layouts, which do not wrap by themselves."""
+
+import textwrap
+from typing import Any
+
+
+def paragraph(layout: Any, context: Any, text: str, icon: str = "NONE", width: int = 0) -> None:
+    """`text` in as many lines as the region's width, or `width` pixels, asks for; the icon stands before the first."""
+    scale = context.preferences.system.ui_scale
+    pixels = width or (context.region.width / scale if context.region else 300)
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    for line in textwrap.wrap(text, max(int((pixels - 60) / 6.2), 20)):
+        column.label(text=line, icon=icon)
+        icon = "BLANK1" if icon != "NONE" else "NONE"
