@@ -43,6 +43,8 @@ def create(
 
     Its `emo_avatar` settings are at their defaults, but for `head`.
     """
+    if context.mode != "OBJECT":
+        bpy.ops.object.mode_set(mode="OBJECT")
     collection = bpy.data.collections.new(name)
     parent = context.view_layer.active_layer_collection
     (parent.collection if parent.is_visible else context.scene.collection).children.link(collection)
@@ -66,6 +68,16 @@ def create(
     rig.select_set(True)
     context.view_layer.objects.active = rig
     return rig
+
+
+def free_name(name: str) -> str:
+    """`name`, or the next that nothing of an avatar has yet."""
+    name = stem = name.strip()[:40] or "Avatar"
+    number = 0
+    while any(name in kind for kind in (bpy.data.objects, bpy.data.collections, bpy.data.armatures)):
+        number += 1
+        name = f"{stem}.{number:03d}"
+    return name
 
 
 def change_person(rig: bpy.types.Object, head: HeadArrays) -> None:

@@ -13,6 +13,7 @@ from bpy.app.handlers import persistent
 
 from .. import mainloop
 from ..link import session
+from ..model import properties
 from . import evaluation
 
 
@@ -105,11 +106,13 @@ def register() -> None:
     for name, handler in _HANDLERS.items():
         getattr(bpy.app.handlers, name).append(handler)
     session.current().listeners.append(_on_backend)
+    properties.listeners.append(evaluation.mark)
     if hasattr(bpy.data, "objects"):  # not while Blender starts
         evaluation.restore_all()
 
 
 def unregister() -> None:
+    properties.listeners.remove(evaluation.mark)
     session.current().listeners.remove(_on_backend)
     for name, handler in _HANDLERS.items():
         getattr(bpy.app.handlers, name).remove(handler)
