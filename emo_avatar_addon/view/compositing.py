@@ -14,6 +14,7 @@ from ..errors import AddonError
 from .engine import ENGINE
 
 GROUP = "Splats over Render"
+GROUPS = bpy.app.version >= (5, 0)  # the compositor's nodes are a node group, not the scene's own tree
 OWNER = "emo_avatar_splats_of"  # on the second scene: the scene whose splats it renders
 
 
@@ -108,7 +109,7 @@ def _nodes(scene: Any, view_layer: Any, splats: Any) -> None:
 
 def _tree(scene: Any) -> Any:
     """The scene's compositing nodes: its own tree before Blender 5.0, since then a node group."""
-    if not hasattr(scene, "compositing_node_group"):
+    if not GROUPS:
         scene.use_nodes = True
         return scene.node_tree
     if scene.compositing_node_group is None:
@@ -118,9 +119,9 @@ def _tree(scene: Any) -> Any:
 
 def _output_socket(tree: Any) -> Any:
     """Where the finished picture goes in."""
-    kind = "NodeGroupOutput" if hasattr(bpy.types.Scene, "compositing_node_group") else "CompositorNodeComposite"
+    kind = "NodeGroupOutput" if GROUPS else "CompositorNodeComposite"
     node = next((node for node in tree.nodes if node.bl_idname == kind), None)
-    if kind == "NodeGroupOutput" and not any(item.in_out == "OUTPUT" for item in tree.interface.items_tree):
+    if GROUPS and not any(item.in_out == "OUTPUT" for item in tree.interface.items_tree):
         tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
     if node is None:
         node = tree.nodes.new(kind)
