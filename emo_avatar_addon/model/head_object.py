@@ -103,7 +103,11 @@ def apply(rig: bpy.types.Object, values: flame.RigValues, row: int) -> None:
     else:  # keys that the artist has added, or moved, keep what they have
         blocks.foreach_get("value", buffer)
         buffer[order] = values.shape_keys[row]
-    blocks.foreach_set("value", buffer)
+    if key.library is None:
+        blocks.foreach_set("value", buffer)
+    else:  # it passes over linked keys without a word
+        for block, value in zip(blocks, buffer.tolist(), strict=True):
+            block.value = value
     key.update_tag()
     bones = rig.pose.bones
     for joint in np.flatnonzero(values.moves):
