@@ -12,6 +12,7 @@ FEATURES = (
     "mainloop",
     "preferences",
     "model.properties",
+    "model.migration",
     "ops.boundary",
     "ops.jobs",
     "ops.backend",

@@ -60,8 +60,8 @@ def create(
     materials.assign(mesh.data, head, name, texture)
     _bind(mesh, rig, head)
     _add_shape_keys(mesh, head)
-    _drive_pose_correctives(mesh.data.shape_keys, rig)
     rig.emo_avatar.head = mesh
+    drive_pose_correctives(rig)
     storage.write_rig(rig, head)
     for other in context.selected_objects:
         other.select_set(False)
@@ -120,6 +120,24 @@ def rest(rig: bpy.types.Object, joints: np.ndarray) -> None:  # [5] bool
     """Put joints back to rest: those that motion has moved until now and has let go of."""
     for joint in np.flatnonzero(joints):
         rig.pose.bones[flame.JOINTS[joint]].matrix_basis = Matrix()
+
+
+def drive_pose_correctives(rig: bpy.types.Object) -> None:
+    """Have the bones drive the shape keys that correct the skin about turned joints."""
+    key = rig.emo_avatar.head.data.shape_keys
+    for joint, bone in enumerate(flame.JOINTS[1:]):
+        for entry, expression in enumerate(_change_expressions(flame.BONE_AXES[joint + 1])):
+            path = f'key_blocks["{SHAPE_KEYS[flame.N_EXPRESSION + 9 * joint + entry]}"].value'
+            key.driver_remove(path)
+            driver = key.driver_add(path).driver
+            for name in sorted(set("wxyz") & set(expression)):
+                variable = driver.variables.new()
+                variable.name, variable.type = name, "TRANSFORMS"
+                target = variable.targets[0]
+                target.id, target.bone_target = rig, bone
+                target.transform_type, target.rotation_mode = f"ROT_{name.upper()}", "QUATERNION"
+                target.transform_space = "LOCAL_SPACE"
+            driver.expression = expression
 
 
 def _order(blocks: bpy.types.bpy_prop_collection) -> list[int] | None:
@@ -221,21 +239,6 @@ def _editing(armature: bpy.types.Armature) -> Iterator[bpy.types.ArmatureEditBon
             object.select_set(True)
         if mode == "EDIT":
             bpy.ops.object.mode_set(mode=mode)
-
-
-def _drive_pose_correctives(key: bpy.types.Key, rig: bpy.types.Object) -> None:
-    for joint, bone in enumerate(flame.JOINTS[1:]):
-        for entry, expression in enumerate(_change_expressions(flame.BONE_AXES[joint + 1])):
-            curve = key.driver_add(f'key_blocks["{SHAPE_KEYS[flame.N_EXPRESSION + 9 * joint + entry]}"].value')
-            driver = curve.driver
-            for name in sorted(set("wxyz") & set(expression)):
-                variable = driver.variables.new()
-                variable.name, variable.type = name, "TRANSFORMS"
-                target = variable.targets[0]
-                target.id, target.bone_target = rig, bone
-                target.transform_type, target.rotation_mode = f"ROT_{name.upper()}", "QUATERNION"
-                target.transform_space = "LOCAL_SPACE"
-            driver.expression = expression
 
 
 def _change_expressions(axes: np.ndarray) -> list[str]:  # [3, 3] -> 9

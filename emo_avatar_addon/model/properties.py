@@ -165,9 +165,9 @@ def initialise(avatar: bpy.types.Object, kind: str) -> None:
 
 
 def add_arkit(avatar: bpy.types.Object) -> None:
-    """The 52 ARKit units as custom properties, each a slider of its own."""
+    """The 52 ARKit units as custom properties, each a slider of its own. One that is there keeps its value."""
     for name in arkit.ARKIT_NAMES:
-        avatar[name] = 0.0
+        avatar[name] = float(avatar.get(name, 0.0))
         avatar.id_properties_ui(name).update(
             min=0.0, max=1.0, soft_min=0.0, soft_max=1.0, default=0.0, step=1.0, precision=2, subtype="FACTOR",
             description=f"{arkit.description(name)}. Added to the motion track",
