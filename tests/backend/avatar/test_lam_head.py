@@ -30,7 +30,7 @@ def test_the_neutral_head_lies_on_the_package_s_mesh(rig, head):
     distance = Surface(rig.vertices, rig.faces).closest(head.v_template[outer_skin(head)].astype(float)).distance
     assert np.quantile(distance, 0.95) < 2e-4  # metres
     eyes = (head.J_regressor @ head.v_template)[3:]
-    assert np.abs(eyes - [eye.center for eye in rig.eyes]).max() < 2e-3
+    assert np.abs(eyes - [eye.center for eye in rig.eyes]).max() < 5e-3
 
 
 @pytest.mark.parametrize("unit", ["jawOpen", "mouthSmileLeft", "eyeBlinkRight", "browInnerUp"])
