@@ -64,7 +64,7 @@ class EMOAVATAR_OT_set_up_backend(JobOperator):
         say = (
             f"This downloads about {download} from the Python Package Index (PyTorch, MediaPipe, Numba and what they"
             f" need) and from PyTorch's own index, and takes {disk} on the disk.",
-            f"It goes into {masked(str(preferences.folder()))}, and nowhere else; Remove deletes it again.",
+            f"It goes into {preferences.folder()}; Remove deletes it again.",
             "Blender can be used meanwhile. Cancel at any time: nothing half-installed stays.",
         )
         for sentence in say:

@@ -130,9 +130,10 @@ class JobOperator(EmoOperator):
         return guarded(self, lambda: self._end(context))
 
     def cancel(self, context: Any) -> None:
-        """Blender gives the operator up, because another file is opened or it quits."""
-        self._job.cancel()
-        self._leave(context)
+        """Blender gives the operator up: its dialog was closed, another file is opened, or Blender quits."""
+        if self._timer is not None:
+            self._job.cancel()
+            self._leave(context)
 
     def _work(self, work: Work) -> None:
         try:

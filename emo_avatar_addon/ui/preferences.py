@@ -28,7 +28,8 @@ def draw(chosen: Any, layout: Any, context: Any) -> None:
 def _managed(chosen: Any, layout: Any, context: Any) -> None:
     made = preferences.installation()
     if made is None:
-        paragraph(layout, context, "The backend builds and renders avatars. It is a program of its own.", "INFO")
+        what = "The backend builds avatars from photos and renders them. It is a program of its own."
+        paragraph(layout, context, what, "INFO")
     elif not made.is_whole:
         paragraph(layout, context, "The backend's Python is gone: set it up again.", "ERROR")
     else:

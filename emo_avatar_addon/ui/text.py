@@ -10,6 +10,6 @@ def paragraph(layout: Any, context: Any, text: str, icon: str = "NONE", width: i
     pixels = width or (context.region.width / scale if context.region else 300)
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for line in textwrap.wrap(text, max(int((pixels - 60) / 6.2), 20)):
+    for line in textwrap.wrap(text, max(int((pixels - 60) / 5.6), 20)):
         column.label(text=line, icon=icon)
         icon = "BLANK1" if icon != "NONE" else "NONE"

@@ -96,6 +96,14 @@ else:
         return _exr_channels
 
     @pytest.fixture(scope="session")
+    def layouts():
+        """The module `layouts.py`: panels are drawn on its `Layout`, or by its `drawn(panel)`."""
+        place = importlib.util.spec_from_file_location("layouts", Path(__file__).with_name("layouts.py"))
+        module = importlib.util.module_from_spec(place)
+        place.loader.exec_module(module)
+        return module
+
+    @pytest.fixture(scope="session")
     def fake_folder():
         """Where the small backend is that misbehaves as the environment variable FAKE says."""
         return ROOT / "tests" / "data" / "fake_backend"
