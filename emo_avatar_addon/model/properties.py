@@ -151,7 +151,7 @@ def avatars(scene: bpy.types.Scene) -> Iterator[bpy.types.Object]:
 
 def active_avatar(context: bpy.types.Context) -> Any:
     """The avatar (or None) that the active object belongs to: its armature, its mesh, or whatever hangs on them."""
-    object = context.object
+    object = getattr(context, "object", None)  # which the context of some editors lacks
     while object is not None and not is_avatar(object):
         object = object.parent
     return object

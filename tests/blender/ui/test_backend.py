@@ -47,6 +47,15 @@ def test_the_main_panel_says_when_there_is_no_backend(layouts, made, monkeypatch
     assert "not set up" in layouts.drawn(main.EMOAVATAR_PT_main).replace("\n", " ")
 
 
+@pytest.mark.parametrize("state", [State.FAILED, State.LOST, State.OUTDATED])
+def test_the_main_panel_says_what_is_wrong_and_restarts(layouts, made, monkeypatch, state):
+    assert not main.EMOAVATAR_PT_main.poll(bpy.context)
+    monkeypatch.setattr(session.Session, "health", Health(state, "It was killed."))
+    assert main.EMOAVATAR_PT_main.poll(bpy.context)
+    drawn = layouts.drawn(main.EMOAVATAR_PT_main).split("\n")
+    assert "It was killed." in drawn and "Restart" in drawn
+
+
 def test_running_work_has_a_bar(layouts, monkeypatch):
     job = jobs.Job("Avatar from Portrait")
     job.report(0.3, "fitting the head")
