@@ -24,6 +24,7 @@ SHAPE_KEY_RANGE = 10.0  # the widest that Blender allows
 
 # How long each bone is drawn, in metres, and in which of Blender's bone colours.
 _BONE_LENGTHS = (0.06, 0.09, 0.1, 0.05, 0.05)
+_BONE_COLOURS = ("THEME09", "THEME04", "THEME03", "THEME01", "THEME01")
 
 
 def to_blender(points: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 3]
@@ -55,6 +56,9 @@ def create(
     rig.show_in_front = True
     rig.data.display_type = "STICK"
     _place_bones(rig, flame.kinematics(head).joints)
+    for bone, colour in zip(rig.data.bones, _BONE_COLOURS, strict=True):
+        bone.color.palette = colour
+        rig.pose.bones[bone.name].lock_scale = (True, True, True)  # FLAME's joints have none
     mesh = bpy.data.objects.new(f"{name} Head", _mesh(head, f"{name} Head"))
     collection.objects.link(mesh)
     materials.assign(mesh.data, head, name, texture)

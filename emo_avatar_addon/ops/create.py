@@ -182,11 +182,14 @@ class EMOAVATAR_OT_avatar_from_portrait(JobOperator):
     bl_idname = "emo_avatar.avatar_from_portrait"
     bl_label = "Avatar from Portrait"
     bl_description = "Make an avatar of a photo of a face, or one of each photo that is chosen"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = {"UNDO"}
 
     filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE", "HIDDEN"})
     directory: bpy.props.StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})
     files: bpy.props.CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})
+    display_type: bpy.props.EnumProperty(  # of the file browser; the number is Blender's
+        items=(("THUMBNAIL", "Thumbnails", "", 3),), options={"SKIP_SAVE", "HIDDEN"}
+    )
     filter_image: bpy.props.BoolProperty(default=True, options={"SKIP_SAVE", "HIDDEN"})
     filter_folder: bpy.props.BoolProperty(default=True, options={"SKIP_SAVE", "HIDDEN"})
     image: bpy.props.StringProperty(
@@ -264,7 +267,7 @@ class EMOAVATAR_OT_import_avatar(JobOperator):
     bl_idname = "emo_avatar.import_avatar"
     bl_label = "Import Avatar"
     bl_description = "Add an avatar from its .emoavatar file, or a LAM package (.zip)"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = {"UNDO"}
 
     filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE", "HIDDEN"})
     directory: bpy.props.StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})

@@ -4,12 +4,14 @@ import hashlib
 import io
 import os
 import subprocess
+import time
 import zipfile
 from pathlib import Path
 
 import bpy
 import numpy as np
 import pytest
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.link import client as link
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import (
     arkit,
     flame,
@@ -19,7 +21,7 @@ from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import (
     properties,
     storage,
 )
-from bl_ext.user_default.emo_avatar.emo_avatar_addon.ops import create
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.ops import create, jobs
 
 LAM_SAMPLE = Path(__file__).parents[1] / "data" / "lam_avatar_sample.zip"
 
@@ -204,6 +206,40 @@ def test_what_is_no_picture_is_said_so(backend, tmp_path, content):
 def test_missing_file_is_said_before_the_work_starts(backend, tmp_path):
     with pytest.raises(RuntimeError, match="There is no file gone.png"):
         bpy.ops.emo_avatar.avatar_from_portrait(filepath=str(tmp_path / "gone.png"))
+
+
+def test_cancelled_leaves_nothing(backend, photo, monkeypatch):
+    report = jobs.Job.report
+
+    def cancelled_at_the_first_step(job, fraction, doing):
+        if fraction > 0:
+            job.cancel()
+        report(job, fraction, doing)
+
+    monkeypatch.setattr(jobs.Job, "report", cancelled_at_the_first_step)
+    assert bpy.ops.emo_avatar.avatar_from_portrait(filepath=str(photo)) == {"CANCELLED"}
+    assert not found() and not bpy.data.images and not bpy.data.collections
+    deadline = time.monotonic() + 60
+    while any(job["state"] in ("waiting", "running") for job in backend.client.status()["jobs"]):
+        assert time.monotonic() < deadline, "the backend goes on with work that nobody wants"
+        time.sleep(0.2)
+
+
+def test_backend_that_is_lost_leaves_nothing(backend, monkeypatch):
+    def lost(self, avatar):
+        raise link.BackendLost("The backend stopped in the middle of its answer.")
+
+    monkeypatch.setattr(link.Client, "head", lost)
+    with pytest.raises(RuntimeError, match="The backend stopped in the middle"):
+        bpy.ops.emo_avatar.import_avatar(filepath=str(LAM_SAMPLE))
+    assert not found() and not bpy.data.images and not bpy.data.collections
+
+
+def test_file_that_is_damaged_on_its_way_is_not_taken(backend, monkeypatch):
+    monkeypatch.setattr(link.Client, "avatar_file", lambda self, avatar: b"something else")
+    with pytest.raises(RuntimeError, match="damaged on its way"):
+        bpy.ops.emo_avatar.import_avatar(filepath=str(LAM_SAMPLE))
+    assert not found()
 
 
 # --- images of the .blend
