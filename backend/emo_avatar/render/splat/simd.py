@@ -192,6 +192,19 @@ class Emitter:
         """The bits of ``<16 x i32>`` carried as floats."""
         return Lanes(self, self.builder.bitcast(integers, FLOATS))
 
+    def as_floats(self, integers: ir.Value) -> Lanes:
+        """``<16 x i32>`` as numbers."""
+        return Lanes(self, self.builder.sitofp(integers, FLOATS))
+
+    def gather(self, pointer: ir.Value, indices: ir.Value) -> Lanes:
+        """The floats at ``<16 x i32>`` indices."""
+        value = ir.Constant(FLOATS, ir.Undefined)
+        for lane in range(LANES):
+            position = ir.Constant(INT32, lane)
+            index = self.builder.sext(self.builder.extract_element(indices, position), INT64)
+            value = self.builder.insert_element(value, self.load_scalar(pointer, index), position)
+        return Lanes(self, value)
+
     def table(self, values: Sequence[float]) -> ir.Value:
         """A pointer to constant floats."""
         kind = ir.ArrayType(FLOAT, len(values))

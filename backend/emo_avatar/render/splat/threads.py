@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core.dispatcher import Dispatcher
 
 from emo_avatar.render.splat.simd import Emitter, emitted
 
@@ -99,6 +100,16 @@ def run_in_threads(task: Callable[[], None], threads: int) -> None:
     for _ in range(threads - 1):
         _jobs.put(job)
     job.run()
+
+
+def share_out(kernel: Dispatcher, *arguments: object, threads: int | None = None) -> None:
+    """Run a compiled kernel, whose first argument is a counter to claim work from, in several threads.
+
+    They are ``kernel_threads()`` unless told otherwise.
+    """
+    counter = new_counter()
+    is_loaded = bool(kernel.overloads)  # if not, let one thread load or compile it
+    run_in_threads(lambda: kernel(counter, *arguments), (threads or kernel_threads()) if is_loaded else 1)
 
 
 def _start_helpers(count: int) -> None:
