@@ -26,6 +26,7 @@ FEATURES = (
     "view.engine",
     "view.overlay",
     "ops.view",
+    "ops.export",
     "ui.jobs",
     "ui.main",
     "ui.create",
@@ -33,6 +34,7 @@ FEATURES = (
     "ui.motion",
     "ui.bake",
     "ui.view",
+    "ui.export",
     "ui.backend",
 )
 
