@@ -26,7 +26,6 @@ FEATURES = (
     "view.engine",
     "view.overlay",
     "ops.view",
-    "ops.export",
     "ui.jobs",
     "ui.main",
     "ui.create",
@@ -34,7 +33,6 @@ FEATURES = (
     "ui.motion",
     "ui.bake",
     "ui.view",
-    "ui.export",
     "ui.backend",
 )
 

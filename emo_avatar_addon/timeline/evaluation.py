@@ -445,7 +445,7 @@ def _look() -> float | None:
     if bpy.app.is_job_running("RENDER"):  # the render thread reads Blender's data now
         return RENDER_POLL
     refresh()
-    return None
+    return 0.0 if _marked else None
 
 
 def _key(avatar: bpy.types.Object) -> tuple[str, str | None]:

@@ -78,6 +78,11 @@ class EMOAVATAR_PT_blends(AvatarPanel, bpy.types.Panel):
         grid = layout.grid_flow(row_major=True, columns=0, even_columns=True, align=True)
         for name in presets.BLENDS:
             grid.operator("emo_avatar.blend", text=name).name = name
+        own = presets.own()
+        if own:
+            grid = layout.grid_flow(row_major=True, columns=0, even_columns=True, align=True)
+            for name in own:
+                grid.operator("emo_avatar.apply_asset", text=name).action = name
         row = layout.row(align=True)
         row.operator("emo_avatar.save_blend", icon="ASSET_MANAGER")
         row.operator("emo_avatar.add_blend_assets", text="", icon="ADD")

@@ -48,6 +48,7 @@ def test_own_blend_is_saved(scene, avatar):
     assert not ops.save_blend.poll()
     keyframes.set_weights(avatar, [0.3, 0, 0, 0, 0.6, 0])
     ops.save_blend(name="Nervous smile")
+    assert presets.own() == ["Nervous smile"]
     assert presets.read(bpy.data.actions["Nervous smile"]) == pytest.approx([0.3, 0, 0, 0, 0.6, 0])
 
 
