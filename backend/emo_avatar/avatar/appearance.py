@@ -2,7 +2,7 @@
 
 A photograph's light and folds are baked into the Gaussians' colours. Where an expression turns the surface, the colours
 follow the change of a soft frontal light on its normal; where it shortens the surface, folds darken it along the lines
-in which skin folds, and the photo's own folds lighten when they unfold; where it stretches the surface far beyond what
+in which skin folds, and the photo's own folds lighten when they unfold; where it distorts the surface far beyond what
 the photo showed, the photo's pixels fade and the completed texels below show.
 """
 
@@ -20,8 +20,8 @@ LIGHT = np.array([0.0, 0.62, 0.785], np.float32)  # towards a soft key light abo
 SHADING = 0.6  # share of the light that is directional
 FOLDS_BETWEEN = (0.05, 0.30)  # shortening from which folds show, and at which they are deepest
 FOLD_SHADE = 0.40  # of the light that the deepest fold keeps off
-GAIN_RANGE = (0.45, 1.3)  # what light and folds may do to a colour together
-FADE_FROM = 0.7  # of a triangle's stretch limit, from where its photo pixels fade
+GAIN_RANGE = (0.45, 1.15)  # what light and folds may do to a colour; a ridge that is lit more looks like grease
+FADE_FROM = 0.7  # of the limit on their distortion, from where photo pixels fade
 _TINY = 1e-9
 
 
@@ -32,17 +32,17 @@ class SkinAppearance:
     neutral: np.ndarray  # [V, 3] float32 metres, the face at rest
     photo: np.ndarray  # [V, 3] float32 metres, the face as the photo shows it, but unturned
     shaded: np.ndarray  # [F] bool, triangles whose Gaussians take part
-    stretch_limit: np.ndarray  # [F] float32, largest principal stretch that the photo's pixels bear
+    stretch_limit: np.ndarray  # [F] float32, by what factor the photo's pixels bear to be stretched or squeezed
     barycentric: np.ndarray  # [N, 3] float32, where over its triangle each Gaussian lies
     folds: np.ndarray  # [N, 3] uint8, how deep skin folds there: level, upright and slanted folds
-    detail: np.ndarray  # [N] bool, Gaussians that fade when their triangle stretches
+    detail: np.ndarray  # [N] bool, Gaussians that fade when the surface around them is distorted
 
 
 @dataclass(frozen=True)
 class _Response:
     """What a deformation does to the skin."""
 
-    stretch: np.ndarray  # [F] largest principal stretch against the photo
+    strain: np.ndarray  # [V] distortion against the photo, as a share of its limit
     light: np.ndarray  # [V] cosine to the light
     folding: np.ndarray  # [V, 3] in [0, 1], of level, upright and slanted folds, against the face at rest
 
@@ -60,7 +60,7 @@ class SkinModulator:
         """The same Gaussians with the colours and opacities that they have on the deformed, unturned ``vertices``."""
         look = self._appearance
         now = self._response(vertices.detach().cpu().numpy())
-        fade = np.clip((look.stretch_limit - now.stretch) / ((1 - FADE_FROM) * look.stretch_limit), 0, 1)
+        fade = np.clip((1 - now.strain) / (1 - FADE_FROM), 0, 1)
         light = 1 + SHADING * (now.light - self._in_photo.light)
         strength, gain = _on_gaussians(
             fade.astype(np.float32), light.astype(np.float32), now.folding, self._in_photo.folding,
@@ -73,12 +73,17 @@ class SkinModulator:
         return replace(gaussians, opacities=opacities, sh=sh)
 
     def _response(self, vertices: np.ndarray) -> _Response:  # [V, 3]
-        stretch, normals, shortening = _deformation(
-            np.ascontiguousarray(vertices, np.float32), self._faces, self._photo, self._neutral, self._directions
+        strain, normals, shortening = _deformation(
+            np.ascontiguousarray(vertices, np.float32),
+            self._faces,
+            self._photo,
+            self._neutral,
+            self._directions,
+            self._appearance.stretch_limit,
         )
         low, high = FOLDS_BETWEEN
         folding = np.clip((shortening - low) / (high - low), 0, 1).astype(np.float32)
-        return _Response(stretch, np.maximum(normals @ LIGHT, 0), folding)
+        return _Response(strain, np.maximum(normals @ LIGHT, 0), folding)
 
 
 def _planar(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # [F, 3], [F, 5] float32
@@ -102,10 +107,10 @@ def _planar(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _deformation(vertices, faces, photo, neutral, directions):
-    """Largest stretch of each triangle against the photo; normals and shortening around each vertex against neutral."""
+def _deformation(vertices, faces, photo, neutral, directions, limit):
+    """Around each vertex: distortion against the photo as a share of its limit; normals; shortening against neutral."""
     n, f = vertices.shape[0], faces.shape[0]
-    stretch = np.empty(f, np.float32)
+    strain = np.zeros(n, np.float32)
     normals, shortening = np.zeros((n, 3), np.float32), np.zeros((n, 3), np.float32)
     area = np.full(n, np.float32(1e-12))
     d1, d2 = np.empty(3, np.float32), np.empty(3, np.float32)
@@ -115,7 +120,8 @@ def _deformation(vertices, faces, photo, neutral, directions):
         a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
         for k in range(3):
             d1[k], d2[k] = vertices[b, k] - vertices[a, k], vertices[c, k] - vertices[a, k]
-        stretch[t] = _principal(d1, d2, photo[t], first, second)[0]
+        largest, smallest = _principal(d1, d2, photo[t], first, second)
+        distortion = max(largest, 1 / max(smallest, np.float32(1e-3))) / limit[t]
         short[2] = 1 - _principal(d1, d2, neutral[t], first, second)[1]
         for direction in range(2):
             along = np.float32(0)
@@ -131,6 +137,7 @@ def _deformation(vertices, faces, photo, neutral, directions):
             normals[v, 1] += ny
             normals[v, 2] += nz
             area[v] += weight
+            strain[v] += weight * distortion
             for k in range(3):
                 shortening[v, k] += weight * max(short[k], np.float32(0))
     for v in range(n):
@@ -138,7 +145,8 @@ def _deformation(vertices, faces, photo, neutral, directions):
         for k in range(3):
             normals[v, k] /= length
             shortening[v, k] /= area[v]
-    return stretch, normals, shortening
+        strain[v] /= area[v]
+    return strain, normals, shortening
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
@@ -164,7 +172,9 @@ def _on_gaussians(fade, light, folding, folding_in_photo, faces, binding, shaded
     for i in range(n):
         t = binding[i]
         if detail[i]:
-            strength[i] = fade[t]
+            strength[i] = 0
+            for c in range(3):
+                strength[i] += barycentric[i, c] * fade[faces[t, c]]
         if not shaded[t]:
             continue
         lit = deepest = deepest_in_photo = np.float32(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import binary_erosion, gaussian_filter1d, minimum_filter
+from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter1d, minimum_filter
 from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
@@ -24,7 +24,9 @@ STIFFNESS = 1.0  # of the smooth field against a fully trusted texel
 STEP = 0.010  # metres of depth between neighbouring pixels that make one an occluder
 CORNER_REACH = 0.004  # metres around the corners of the mouth
 BROW_REACH, BROW_DARKNESS = 0.035, 0.5  # metres from an eye, and brightness as a share of the face's, that are a brow
-LASH_REACH = 0.006  # metres around the eye slit where lashes and shadows spoil a lid's colour; half of it off the lids
+LASH_REACH = 0.0045  # metres around the eye slit where lashes and shadows spoil a lid's colour; half of it off the lids
+GRAIN = 0.6  # of the fine structure of well seen skin that completed skin gets
+FINEST, COARSEST = 0.9, 0.08  # sharpness from which skin lends it, and the largest difference that it may make
 LEAST_BAND = 6.0  # pixels of hair that a direction must show to be a source of hair
 BAND_SHARE = 0.35  # of the widest bands, likewise
 HANGING = (20, 160)  # degrees in the picture where hair hangs and does not grow
@@ -98,7 +100,7 @@ def complete_skin(prepared: PreparedHead, seen: Observation) -> np.ndarray:  # -
     """Colours of all texels, right for those of bare outer skin: observed ones fade into a smooth fill of the rest."""
     texels = prepared.texels
     outer = prepared.outer[texels.face] & ~seen.under_hair
-    own = np.where(outer, seen.confidence, 0)
+    own = np.where(outer, seen.confidence**1.5, 0)  # shaded sides must not outweigh what is seen well
     other = MIRROR_TRUST * np.where(outer, own[texels.mirror], 0)
     evidence = np.where((own >= other)[:, None], seen.rgb, seen.rgb[texels.mirror])
     weight = np.where(seen.brow, 0, np.maximum(own, other))
@@ -106,7 +108,21 @@ def complete_skin(prepared: PreparedHead, seen: Observation) -> np.ndarray:  # -
     fill = grow(prepared, evidence, np.where(ears, 0, weight), outer)  # light on an ear says nothing of the cheek
     fill[ears] = grow(prepared, evidence, weight, outer)[ears]
     sharp = np.maximum(seen.sharpness, MIRROR_TRUST * seen.sharpness[texels.mirror])[:, None]
-    return sharp * evidence + (1 - sharp) * fill
+    sharp[prepared.on_face["lids"][texels.face]] = 0  # an open eye's lid is all crease and shadow
+    return sharp * evidence + (1 - sharp) * (fill + _grain(prepared, seen, fill))
+
+
+def _grain(prepared: PreparedHead, seen: Observation, fill: np.ndarray) -> np.ndarray:  # [N, 3] -> [N, 3]
+    """What each texel may differ from its surroundings by, as texels of well seen skin do: pores and light on them."""
+    on_face = prepared.on_face
+    plain = on_face["face"] & prepared.outer & ~on_face["brows"] & ~on_face["lids"] & ~on_face["lips"]
+    lender = np.flatnonzero(plain[prepared.texels.face] & (seen.sharpness > FINEST) & ~seen.brow & ~seen.under_hair)
+    difference = seen.rgb[lender] - fill[lender]
+    difference = difference[np.abs(difference).max(1) < COARSEST]
+    if not len(difference):
+        return np.zeros_like(fill)
+    difference = difference - difference.mean(0)
+    return GRAIN * difference[np.random.default_rng(0).integers(len(difference), size=len(fill))]
 
 
 def grow(
@@ -152,6 +168,8 @@ def complete_hair(
     if bands is None:
         return colour
     inner, outer, borrowed = bands
+    row, column = distance_transform_edt(hair < 0.5, return_distances=False, return_indices=True)
+    rgb = rgb[row, column]  # between two directions with hair there may be an ear
     offset = seen.pixel - centre
     degrees = np.degrees(np.arctan2(offset[:, 1], offset[:, 0]))
     low, high = (np.interp(degrees, DIRECTIONS, b, period=360) for b in (inner, outer))

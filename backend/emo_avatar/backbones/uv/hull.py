@@ -16,12 +16,14 @@ from emo_avatar.backbones.uv.view import MeshView, sample, smooth_over_mesh, ver
 from emo_avatar.head.data import HeadData
 
 MAX_THICKNESS = 0.07  # metres of hair that a scalp is inflated by at most
+CORRECTION = 0.004  # metres that a second round may add or take away
 BACK_SHARE = 0.75  # of the mean thickness beside the head, assumed behind it
 LEAST_RAMP, RAMP_SHARE = 0.012, 0.9  # metres from the hairline to full thickness; also as a share of the thickness
 GAP = 4  # pixels of something else that a ray may cross
 SMOOTHING = 3.0  # degrees
-FRIZZ, INSET = 5, 1.0  # degrees and pixels by which the hull stays inside a ragged outline; single locks are sheets
+FRIZZ, INSET = 5, 1.5  # degrees and pixels by which the hull stays inside a ragged outline; single locks are sheets
 BELOW_EARS = 20.0  # degrees under the horizontal through the ears over which hair stops clinging to the skull
+LEAST_COVERED = 0.15  # share of an ear under hair from which it is not just the hairline beside it
 GRAZING = 0.35  # cosine to the camera under which hair is behind a surface rather than on it
 
 
@@ -38,17 +40,28 @@ def hair_vertices(view: MeshView, hair: np.ndarray, alpha: np.ndarray, head: Hea
     solid = sample(alpha, pixel) > 0.9
     values = np.where(seen & may_cover & solid, sample(hair, pixel), scalp) * outer
     left = head.v_template[:, 0] > 0
-    for ear in (head.regions["ears"] & left, head.regions["ears"] & ~left):  # half an ear under hair looks torn
-        values[ear] = float(values[ear & seen].mean() > 0.5) if (ear & seen).any() else 0.0
+    for ear in (head.regions["ears"] & left, head.regions["ears"] & ~left):  # hair covers an ear from above
+        covered = values[ear & seen].mean() if (ear & seen).any() else 0.0
+        height = view.vertices[:, 1]
+        values[ear] = height[ear] > np.quantile(height[ear], 1 - covered) if covered > LEAST_COVERED else 0.0
     for name in ("lids", "lips", "neck", "collar"):
         values[head.regions[name]] = 0  # dark as they may be; and hair only hangs before and behind a neck
     return smooth_over_mesh(values, head.faces, 3)
 
 
 def inflate_scalp(
-    view: MeshView, hair: np.ndarray, alpha: np.ndarray, under_hair: np.ndarray, head: HeadData
+    view: MeshView,
+    hair: np.ndarray,
+    alpha: np.ndarray,
+    under_hair: np.ndarray,
+    head: HeadData,
+    least: float,
+    most: float,
 ) -> np.ndarray:  # [H, W], [H, W], [V] -> [V, 3]
-    """The posed head with its scalp inflated to the hair's silhouette."""
+    """The posed head with its scalp inflated to the hair's silhouette, by metres within a range.
+
+    Hairlines are spared, so that a first round falls short or goes too far; a second mends it.
+    """
     centre = skull_centre(view.vertices, head)
     centre_px, centre_depth = (x[0] for x in view.camera.project(centre[None]))
     silhouette = outermost(view.covered, centre_px)
@@ -56,8 +69,8 @@ def inflate_scalp(
     solid = minimum_filter1d(reach, FRIZZ, mode="wrap") - INSET
     thickness = gaussian_filter1d(solid - silhouette, SMOOTHING, mode="wrap")
     hanging = np.where(DIRECTIONS < 180, 90 - np.abs(DIRECTIONS - 90), 0)
-    thickness = np.clip(thickness, 0, None) * np.clip(1 - hanging / BELOW_EARS, 0, 1)
-    thickness = np.minimum(thickness * centre_depth / view.camera.K[0, 0], MAX_THICKNESS)
+    thickness = np.clip(thickness * centre_depth / view.camera.K[0, 0], least, most)
+    thickness *= np.clip(1 - hanging / BELOW_EARS, 0, 1)
 
     offset = view.camera.project(view.vertices)[0] - centre_px
     degrees, radius = np.degrees(np.arctan2(offset[:, 1], offset[:, 0])), np.linalg.norm(offset, axis=1)

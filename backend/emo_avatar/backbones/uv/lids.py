@@ -8,12 +8,13 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
+from emo_avatar.backbones.uv.eyes import SCLERA_FROM, off_axis
 from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.backbones.uv.splats import Layer, Splats
 from emo_avatar.backbones.uv.view import MeshView
 
 LASH_PIXELS = 2.6  # width of the band along the lids in which dark pixels of the eye are lashes or their shadow
-DARK = 0.75  # of the eye's typical brightness, under which such a pixel belongs to the lid
+DARK = 0.75  # of the brightness that the eyeball has there, under which such a pixel belongs to the lid
 LASH_LINE = 0.0009  # metres from the rim of a lid over which the line fades
 LASH_PERCENTILE, LASH_BRIGHTEST = 10, 0.3  # how dark the line is: as the darkest pixels along the slit
 LIFT = 0.0015  # metres that they come forward, before the lid that carries them
@@ -42,22 +43,34 @@ def lash_colour(rgb: np.ndarray, hull: MeshView, prepared: PreparedHead) -> np.n
     return darkest * min(1, LASH_BRIGHTEST / max(float(darkest.mean()), 1e-3))
 
 
-def carry_lashes(details: Splats, hull: MeshView, prepared: PreparedHead) -> Splats:
-    """Give dark pixels at the edge of the eyes to the lids, so that lashes and their shadow follow a blink."""
+def carry_lashes(
+    details: Splats,
+    hull: MeshView,
+    prepared: PreparedHead,
+    axes: np.ndarray,  # [2, 3] of the eyes, through the pupils
+    points: np.ndarray,  # [N, 3] texels on the hull
+    colour: np.ndarray,  # [N, 3] of them
+) -> Splats:
+    """Give pixels at the edge of the eyes that are darker than the eyeball there to the lids.
+
+    So lashes and their shadow follow a blink, and the iris does not.
+    """
     eye = _eye_pixels(hull, prepared)
     column, row = hull.camera.project(details.means)[0].astype(int).T
     inset = distance_transform_edt(eye)[row, column]
-    brightness = details.rgb.mean(1)
-    on_eye = inset > 0
-    if not on_eye.any():
+    on_eye = np.flatnonzero((inset > 0) & (inset <= LASH_PIXELS))
+    eyeball = np.flatnonzero(prepared.eyes[prepared.texels.face])
+    if not len(on_eye) or not len(eyeball):
         return details
-    lash = on_eye & (inset <= LASH_PIXELS) & (brightness < DARK * np.percentile(brightness[on_eye], 60))
+    below = eyeball[cKDTree(points[eyeball]).query(details.means[on_eye])[1]]
+    lash = np.zeros(len(details), bool)
+    white = off_axis(prepared, axes, below) >= SCLERA_FROM
+    lash[on_eye] = white & (details.rgb[on_eye].mean(1) < DARK * colour[below].mean(1))
     at_rim = np.unique(prepared.texels.face[prepared.rim_distance < 2 * LASH_LINE])
     rim_faces = at_rim[prepared.on_face["lids"][at_rim]]
     if not len(rim_faces):
         return details
     nearest = rim_faces[cKDTree(hull.vertices[hull.faces[rim_faces]].mean(1)).query(details.means)[1]]
-    lash &= prepared.on_face["upper_lids"][nearest]
     face, layer = np.where(lash, nearest, details.face), np.where(lash, Layer.LASH, details.layer)
     ray = details.means - hull.camera.position
     lifted = details.means - LIFT * ray / np.linalg.norm(ray, axis=1, keepdims=True)

@@ -25,7 +25,8 @@ WHITE_SKIN = (
     0.62  # mean of a face that is lit so that enamel shows its own colour; a darker one is darker for two reasons
 )
 LIGHT_RANGE = (0.75, 1.1)
-FALL, TEETH_FALL = 0.020, 0.045  # metres from the lips over which light falls to 1 / e; wet enamel catches more of it
+# Metres from the lips over which light falls to 1 / e; wet enamel and a tongue that lies up catch more of it.
+FALL, TEETH_FALL, TONGUE_FALL = 0.020, 0.045, 0.040
 WET, WET_SHADE = 0.006, 0.7  # metres inside the lips that still have their colour, a little darker
 OPEN = 0.03  # least area inside the lips, of the squared width of the mouth, for a mouth to count as open
 TOOTH_BRIGHTNESS = 0.6  # of the skin's: darker pixels between the lips are gaps, tongue or cavity
@@ -88,7 +89,7 @@ def mouth_colours(
     for name, plain in PLAIN.items():
         own = prepared.on_face.get(name, np.zeros(len(head.faces), bool))[texels.face[inside]]
         tint = light if teeth is None or not name.endswith("teeth") else teeth / ENAMEL
-        reach = TEETH_FALL if name.endswith("teeth") else FALL
+        reach = TEETH_FALL if name.endswith("teeth") else TONGUE_FALL if name == "tongue" else FALL
         base = plain if painted is None else painted[own]
         completed[inside[own]] = np.clip(tint * base * np.exp(-depth[own] / reach)[:, None], 0, 1)
     # The cavity starts at the lips in their colour.

@@ -14,15 +14,16 @@ from emo_avatar.backbones.uv.view import MeshView, sample, smooth_over_mesh
 from emo_avatar.head.data import HeadData
 
 GAP = 1  # pixels of something else that a ray may cross
-SMOOTHING = 3.0  # degrees
 OUTLINE_REACH = (-0.012, 0.008)  # metres that the outline of a face may be moved in and out
 OUTLINE_FROM = 0.80  # share of the radius from which vertices follow the outline
 SHRINK = 15.0  # pixels that a vertex outside of the matte may be pulled in
 NECK_REACH = 0.012  # metres that the sides of the neck may be moved out
 
 
-def fit_outline(view: MeshView, skin: np.ndarray, alpha: np.ndarray, head: HeadData) -> np.ndarray:  # [V, 3]
-    """The posed head with the outline of its face where skin ends in the photograph."""
+def fit_outline(
+    view: MeshView, skin: np.ndarray, alpha: np.ndarray, head: HeadData, smoothing: float
+) -> np.ndarray:  # [V, 3]
+    """The posed head with the outline of its face where skin ends in the photograph, smoothed by some degrees."""
     centre = view.vertices[head.regions["face"]].mean(0)
     centre_px, depth = (x[0] for x in view.camera.project(centre[None]))
     on_face = np.any([head.regions[n] for n in ("face", "ears", "lips", "nose") if n in head.regions], axis=0)
@@ -33,7 +34,7 @@ def fit_outline(view: MeshView, skin: np.ndarray, alpha: np.ndarray, head: HeadD
     # Where the neck or the scalp goes on behind the outline there is skin beyond it, and nothing to correct.
     beyond = sample(view.covered.astype(float), centre_px + unit(DIRECTIONS) * (radius + 3)[:, None]) > 0.5
     error = np.where(beyond, 0, np.clip((reach - radius) * metres, *OUTLINE_REACH))
-    error = gaussian_filter1d(median_filter(error, size=5, mode="wrap"), SMOOTHING, mode="wrap")
+    error = gaussian_filter1d(median_filter(error, size=5, mode="wrap"), smoothing, mode="wrap")
 
     offset = view.camera.project(view.vertices)[0] - centre_px
     degrees, distance = np.degrees(np.arctan2(offset[:, 1], offset[:, 0])), np.linalg.norm(offset, axis=1)

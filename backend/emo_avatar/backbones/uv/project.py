@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import label
+from scipy.ndimage import gaussian_filter, label
+from scipy.spatial import cKDTree
 
 from emo_avatar.backbones.uv.attributes import detail_splats, pixel_share, texel_splats
-from emo_avatar.backbones.uv.complete import complete_hair, complete_skin, observe
-from emo_avatar.backbones.uv.eyes import eye_colours
-from emo_avatar.backbones.uv.hull import hair_vertices, inflate_scalp, skull_centre
+from emo_avatar.backbones.uv.complete import Observation, complete_hair, complete_skin, observe
+from emo_avatar.backbones.uv.eyes import eye_axes, eye_colours
+from emo_avatar.backbones.uv.hull import CORRECTION, MAX_THICKNESS, hair_vertices, inflate_scalp, skull_centre
 from emo_avatar.backbones.uv.lids import carry_lashes, lash_colour, lash_line
 from emo_avatar.backbones.uv.mouth import mouth_colours, teeth_splats, visible_teeth
 from emo_avatar.backbones.uv.outline import fit_outline
 from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.backbones.uv.segmentation import Segmentation, segment
-from emo_avatar.backbones.uv.sheets import sheet_of, sheet_splats
+from emo_avatar.backbones.uv.sheets import BACK_BLUR, BACK_SHADE, Sheet, sheet_of, sheet_splats, surface_at_pixels
 from emo_avatar.backbones.uv.splats import Layer, Splats
 from emo_avatar.backbones.uv.view import MeshView, sample
 from emo_avatar.render.camera import Camera
 from emo_avatar.tracking.portrait import TrackedPortrait
 
-OUTLINE_ROUNDS = 3  # each corrects what smoothing left of the one before
-LEAST_TRUST = 0.2  # in the photo, for the shade of texels that it shows at a grazing angle
+OUTLINE_SMOOTHING = (3.0, 2.0, 1.2, 1.2)  # degrees; each round corrects what smoothing left of the one before
+LEAST_TRUST = 0.3  # in the photo, for the shade of texels that it shows at a grazing angle
+RIM_NEIGHBOURS = 3  # texels
+RIM_TRUST = 0.8  # on white; less on dark surfaces, on which a bead of another colour shows more
 SIDE_OF_NECK = 0.8  # cosine between its surface and the view
 
 
@@ -31,8 +34,8 @@ def outlined(
     """The posed head with the outline that its skin has in the portrait, and what each pixel shows."""
     view = _seen(prepared, vertices, portrait.camera)
     labels = segment(rgb, portrait.matte, portrait.landmarks, view, prepared.on_face)
-    for _ in range(OUTLINE_ROUNDS):
-        moved = fit_outline(view, labels.skin, portrait.matte, prepared.head)
+    for smoothing in OUTLINE_SMOOTHING:
+        moved = fit_outline(view, labels.skin, portrait.matte, prepared.head, smoothing)
         view = _seen(prepared, moved, portrait.camera)
     return view.vertices, labels
 
@@ -50,7 +53,9 @@ def project(
     shown = ~on_face["lashes"] & ~prepared.interior
     view = _seen(prepared, vertices, camera)
     under_hair = hair_vertices(view, labels.hair, alpha, head)
-    hull = _seen(prepared, inflate_scalp(view, labels.hair, alpha, under_hair, head), camera)
+    hull = view
+    for least, most in ((0, MAX_THICKNESS), (-CORRECTION, CORRECTION)):
+        hull = _seen(prepared, inflate_scalp(hull, labels.hair, alpha, under_hair, head, least, most), camera)
 
     points = texels.points(hull.vertices, head.faces)
     embedding = head.landmarks478
@@ -63,30 +68,60 @@ def project(
     colour = lash_line(prepared, colour, lash_colour(rgb, hull, prepared))
     centre = camera.project(skull_centre(vertices, head)[None])[0][0]
     colour = complete_hair(seen, colour, rgb, labels.hair * (alpha > 0.9), centre)
+    colour = _clothed(prepared, seen, colour, rgb, labels)
     skin = np.median(colour[on_face["face"][texels.face] & (seen.confidence > 0.3)], axis=0)
     tooth = visible_teeth(rgb, portrait.landmarks, skin)
     teeth = np.percentile(rgb[tooth], 70, axis=0) if tooth.any() else None
-    colour = eye_colours(prepared, seen, mouth_colours(prepared, colour, skin, teeth))
+    axes = eye_axes(prepared, seen, portrait.landmarks)
+    colour = eye_colours(prepared, seen, mouth_colours(prepared, colour, skin, teeth), axes)
 
     grown = hull.fragments.interpolate(under_hair[:, None], head.faces)[..., 0]
     bare_face = (1 - grown) * (hull.covered & on_face["face"][hull.fragments.face])
     on_texels = texel_splats(prepared, hull, points, seen, colour)
     on_pixels = detail_splats(hull, rgb, np.where(tooth | hanging, 0, alpha), bare_face, shown, prepared)
     sheet = sheet_of(hull, alpha, labels, head)
+    rim_rgb = _of_surface(sheet, hull, points, colour, rgb, prepared)
     splats = Splats.join([
         on_texels,
-        carry_lashes(on_pixels, hull, prepared),
+        carry_lashes(on_pixels, hull, prepared, axes, points, colour),
         *teeth_splats(prepared, vertices, hull, rgb, tooth),
-        *sheet_splats(sheet, hull, rgb, alpha, ~hull.covered | hanging, prepared),
+        *sheet_splats(sheet, hull, rim_rgb, alpha, ~hull.covered | hanging, prepared),
     ])  # fmt: skip
     of_texels = np.maximum(seen.sharpness, LEAST_TRUST * (seen.confidence > 0))
     of_texels *= 1 - pixel_share(seen.facing, sample(bare_face, seen.pixel))
     return splats, np.concatenate([of_texels, _trust_in_pixels(splats)[len(texels) :]])
 
 
+def _clothed(
+    prepared: PreparedHead, seen: Observation, colour: np.ndarray, rgb: np.ndarray, labels: Segmentation
+) -> np.ndarray:  # [N, 3], [H, W, 3] -> [N, 3]
+    """Clothing goes round a neck: behind what the photo shows of it the unseen neck wears it too."""
+    neck = (prepared.on_face["neck"] | prepared.on_face["collar"])[prepared.texels.face]
+    unseen = neck & (seen.confidence < 0.05) & (sample(labels.cloth, seen.pixel) > 0.5)
+    soft = BACK_SHADE * gaussian_filter(rgb, (BACK_BLUR, BACK_BLUR, 0))
+    return np.where(unseen[:, None], sample(soft, seen.pixel), colour)
+
+
+def _of_surface(
+    sheet: Sheet, hull: MeshView, points: np.ndarray, colour: np.ndarray, rgb: np.ndarray, prepared: PreparedHead
+) -> np.ndarray:  # [N, 3] texels and their colours, [H, W, 3] -> [H, W, 3]
+    """The photo, but with the rest of an outline in the colours of the surface beside it.
+
+    Those pixels are mixed with the background, and seen from the side they lie on the surface like a string of beads.
+    """
+    row, column = np.nonzero(sheet.rim & ~hull.covered)
+    at = surface_at_pixels(sheet.front, row, column, hull.camera, 1.0)[0]
+    outer = np.flatnonzero(prepared.outer[prepared.texels.face])
+    nearest = outer[cKDTree(points[outer]).query(at, RIM_NEIGHBOURS)[1]]
+    rgb = rgb.copy()
+    rgb[row, column] = colour[nearest].mean(1)
+    return rgb
+
+
 def _trust_in_pixels(splats: Splats) -> np.ndarray:  # [N] in [0, 1]
     """How far the photograph may change Gaussians that are its own pixels: less where they share it."""
     shared = np.clip((splats.opacities - 0.5) / 0.4, 0, 1) ** 2
+    shared = np.where(splats.layer == Layer.RIM, RIM_TRUST * np.clip(splats.rgb.mean(1) + 0.3, 0, 1), shared)
     return np.where(splats.layer == Layer.BACK, 0, np.where(splats.layer == Layer.LASH, 1, shared))
 
 

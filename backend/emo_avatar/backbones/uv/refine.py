@@ -52,7 +52,7 @@ def refined(
         "opacity_logits": torch.logit(opacity),
         "means": tensor(splats.means),
     }
-    on_pixels = tensor((splats.layer == Layer.DETAIL) | (splats.layer == Layer.SHEET))
+    on_pixels = tensor(np.isin(splats.layer, (Layer.DETAIL, Layer.SHEET, Layer.RIM)))
     trust = tensor(trusted)
     freedom = {
         "rgb": trust[:, None],

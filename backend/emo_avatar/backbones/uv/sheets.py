@@ -64,7 +64,7 @@ def sheet_of(view: MeshView, alpha: np.ndarray, labels: Segmentation, head: Head
 
     torso_bulge = _pillow(person & (row > chin_row), TORSO_ROUNDING, metres)
     torso = collar_plane - torso_bulge
-    torso = torso + fade * gaussian_filter(np.where(view.covered, 0, touched - torso), 2) * below_chin
+    torso = torso + fade * gaussian_filter(touched - torso, 2) * below_chin
 
     hair_bulge = _pillow(person, HAIR_ROUNDING, metres)
     hair = ear_plane - hair_bulge
@@ -93,8 +93,10 @@ def _pillow(mask: np.ndarray, rounding: float, metres: float) -> np.ndarray:  # 
     """Height of a cushion over the mask with a rounded edge; the picture's border is no edge."""
     padded = np.pad(mask, int(rounding / metres) + 1, mode="edge")
     inset = distance_transform_edt(padded)[(slice(int(rounding / metres) + 1, -int(rounding / metres) - 1),) * 2]
-    d = np.minimum(inset * metres, rounding)
-    return np.sqrt(d * (2 * rounding - d))
+    # Where its side would be steeper than a disc may lie, the circle begins later.
+    steep = rounding * (1 - SLOPE / np.hypot(1, SLOPE))
+    d = np.minimum(inset * metres + steep, rounding)
+    return np.sqrt(d * (2 * rounding - d)) - np.sqrt(steep * (2 * rounding - steep))
 
 
 def _above_ears(view: MeshView, head: HeadData, row: np.ndarray) -> np.ndarray:  # [H, 1]
@@ -118,7 +120,7 @@ def sheet_splats(
     """
     opacity = np.where(alpha > SOLID_ALPHA, PIXEL_OPACITY, np.clip(alpha, 0, 0.99))
     front = off & (alpha > VISIBLE_ALPHA)
-    behind = ~view.covered & binary_erosion(alpha > SOLID_ALPHA, disk(BACK_INSET), border_value=1)
+    behind = ~view.covered & ~sheet.rim & binary_erosion(alpha > SOLID_ALPHA, disk(BACK_INSET), border_value=1)
     behind[-BOTTOM:] = False  # cut off with the picture, the back would show under the front
     soft = BACK_SHADE * gaussian_filter(rgb, (BACK_BLUR, BACK_BLUR, 0))
     centres = view.vertices[view.faces].mean(1)
@@ -146,7 +148,7 @@ def sheet_splats(
     edge = front & binary_dilation(alpha < SOLID_ALPHA, disk(EDGE)) & ~sheet.rim
     broad = front & ~edge & ~sheet.rim & _grid(alpha.shape, STRIDE)
     return [
-        discs(front & sheet.rim, sheet.front, SKIN_SLOPE, SIGMA, Layer.SHEET),
+        discs(front & sheet.rim, sheet.front, SKIN_SLOPE, SIGMA, Layer.RIM),
         discs(edge & sheet.torso, sheet.front, SLOPE, SIGMA, Layer.SHEET),
         discs(broad & sheet.torso, sheet.front, SLOPE, STRIDE * SIGMA, Layer.SHEET),
         discs(edge & ~sheet.torso, sheet.front, 0.0, SIGMA, Layer.SHEET, LOCK_DEPTH),

@@ -20,7 +20,8 @@ class Layer(IntEnum):
     DETAIL = 1  # a pixel of the photo laid on that surface
     SHEET = 2  # a pixel of the photo beside the head: loose hair, shoulders
     BACK = 3  # the unseen side of a sheet
-    LASH = 4  # a pixel at the edge of an eye that belongs to its lid
+    RIM = 4  # what the surface missed of an outline, in the surface's colour
+    LASH = 5  # a pixel at the edge of an eye that belongs to its lid
 
 
 @dataclass(frozen=True)

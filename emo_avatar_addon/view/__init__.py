@@ -1,1 +1,0 @@
-"""Splats in Blender: the render engine, the viewport overlay, the compositing recipe."""

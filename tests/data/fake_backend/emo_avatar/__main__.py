@@ -1,3 +1,0 @@
-from emo_avatar.cli import app
-
-app()
