@@ -36,6 +36,19 @@ def drain(until: Callable[[], bool] | None = None, timeout: float = 0.0) -> bool
         time.sleep(0.005)
 
 
+def redraw() -> None:
+    """Have every place drawn anew that shows how work or the backend stands."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "PREFERENCES":
+                area.tag_redraw()
+            elif area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()
+        window.workspace.status_text_set_internal(None)  # the status bar is no area of the screen
+
+
 def _run_all() -> None:
     for _ in range(_handed_over.qsize()):  # what is handed over meanwhile waits for the next look
         try:

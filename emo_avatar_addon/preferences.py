@@ -1,15 +1,19 @@
 """Where the backend is, on which device it computes, and when it starts."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import bpy
 
 from .errors import AddonError
-from .link import session
+from .link import installer, session
+from .link.client import is_this_machine
+from .link.session import State
 
 PACKAGE = __package__.rpartition(".")[0]  # the extension's: bl_ext.user_default.emo_avatar
+BUNDLE = Path(__file__).parents[1]  # the extension's folder, with the backend's source in it
+
+_installation: installer.Installation | None = None
 
 
 class EMOAVATAR_AP_preferences(bpy.types.AddonPreferences):
@@ -17,21 +21,25 @@ class EMOAVATAR_AP_preferences(bpy.types.AddonPreferences):
 
     source: bpy.props.EnumProperty(
         name="Backend",
+        description="The program that builds and renders avatars",
         items=(
-            ("MANAGED", "Set Up by Emo Avatar", "A virtual environment that the extension installs and looks after"),
+            ("MANAGED", "Set Up Here", "The extension installs the backend in a folder of its own and looks after it"),
             ("PYTHON", "Existing Python", "A Python on this machine that has the backend installed"),
             ("REMOTE", "Running Backend", "The address and token of a backend that somebody has started"),
         ),
     )
     python: bpy.props.StringProperty(
-        name="Python", description="A Python that has the emo-avatar package", subtype="FILE_PATH"
+        name="Python", description="A Python that has the package emo-avatar", subtype="FILE_PATH"
     )
-    url: bpy.props.StringProperty(name="Address", description="For example http://127.0.0.1:40123")
+    url: bpy.props.StringProperty(
+        name="Address", description="What the backend printed as host and port, for example http://127.0.0.1:40123"
+    )
     token: bpy.props.StringProperty(
-        name="Token", description="What the backend printed as its token", subtype="PASSWORD", options={"SKIP_SAVE"}
+        name="Token", description="What the backend printed as its token", subtype="PASSWORD"
     )
     device: bpy.props.EnumProperty(
         name="Device",
+        description="What the backend computes on",
         items=(
             ("auto", "Automatic", "CUDA where it works, else the processor"),
             ("cpu", "Processor", "Compute on the processor"),
@@ -39,21 +47,13 @@ class EMOAVATAR_AP_preferences(bpy.types.AddonPreferences):
         ),
     )
     auto_start: bpy.props.BoolProperty(
-        name="Start Automatically", description="Start the backend when it is first needed", default=True
+        name="Start When Needed", description="Start the backend by itself when something needs it", default=True
     )
 
     def draw(self, context: Any) -> None:
-        layout = self.layout
-        layout.use_property_split = True
-        layout.prop(self, "source")
-        if self.source == "PYTHON":
-            layout.prop(self, "python")
-        if self.source == "REMOTE":
-            layout.prop(self, "url")
-            layout.prop(self, "token")
-        else:
-            layout.prop(self, "device")
-        layout.prop(self, "auto_start")
+        from .ui import preferences as ui  # which needs this module
+
+        ui.draw(self, self.layout, context)
 
 
 def get(context: Any) -> EMOAVATAR_AP_preferences:
@@ -65,40 +65,61 @@ def folder() -> Path:
     return Path(bpy.utils.extension_path_user(PACKAGE))
 
 
+def installation() -> installer.Installation | None:
+    """The backend that the extension has installed. It is looked up once: `installation_changed` looks again."""
+    return _installation
+
+
+def installation_changed() -> None:
+    global _installation
+    _installation = installer.installed(folder())
+
+
 def location(context: Any) -> session.Location:
     """The backend that the preferences name. `AddonError` when they do not, or not yet."""
     chosen = get(context)
     if chosen.source == "REMOTE":
         if not chosen.url or not chosen.token:
-            raise AddonError("Enter the running backend's address and token in the preferences.")
+            raise AddonError("Enter the address and token of the running backend in the preferences.")
+        if not is_this_machine(chosen.url) and not bpy.app.online_access:
+            raise AddonError("The backend is on another machine: allow online access in Preferences, System, Network.")
         return session.Remote(chosen.url, chosen.token)
     if chosen.source == "PYTHON":
-        python = Path(bpy.path.abspath(chosen.python))
-        if not chosen.python or not python.is_file():
+        if not chosen.python:
             raise AddonError("Choose a Python that has the backend in the preferences.")
-        return session.Spawned(python, chosen.device, isolated=False)
-    python = folder() / "backend" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if not python.is_file():
+        return session.Spawned(Path(bpy.path.abspath(chosen.python)), chosen.device, isolated=False)
+    made = installation()
+    if made is None:
         raise AddonError("The backend is not set up yet: press Set Up Backend in the preferences.")
-    return session.Spawned(python, chosen.device)
+    return session.Spawned(made.python, chosen.device, cache=installer.models_folder(folder()))
+
+
+def needs_set_up(context: Any) -> bool:
+    """Whether the preferences name no backend."""
+    try:
+        location(context)
+    except AddonError:
+        return True
+    return False
 
 
 def backend_missing(context: Any) -> str | None:
     """Why no backend can be asked for anything, as a sentence; None when one is there or can be started."""
-    if session.current().health.state in (session.State.READY, session.State.STARTING, session.State.LOADING):
+    state = session.current().health.state
+    if state in (State.READY, State.STARTING, State.LOADING):
         return None
     try:
         location(context)
     except AddonError as error:
         return str(error)
-    if session.current().health.state is session.State.OFF and not get(context).auto_start:
+    if state is State.OFF and not get(context).auto_start:
         return "The backend is off: start it first"
     return None
 
 
 def start_backend(context: Any) -> None:
     """Start the backend unless it runs already."""
-    if session.current().health.state in (session.State.OFF, session.State.FAILED):
+    if session.current().health.state in (State.OFF, State.FAILED, State.OUTDATED):
         session.current().start(location(context))
 
 
@@ -106,7 +127,7 @@ CLASSES = (EMOAVATAR_AP_preferences,)
 
 
 def register() -> None:
-    pass
+    installation_changed()
 
 
 def unregister() -> None:

@@ -255,6 +255,17 @@ class Client:
         return connection.getresponse()
 
 
+def is_private(url: str) -> bool:
+    """Whether nobody in between can read what is said to `url`: it is encrypted, or does not leave this machine."""
+    parts = urllib.parse.urlsplit(url)
+    return parts.scheme == "https" or is_this_machine(url)
+
+
+def is_this_machine(url: str) -> bool:
+    host = urllib.parse.urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 def check_protocol(protocol: object) -> None:
     """`BackendVersion` unless the backend speaks this extension's version of the protocol."""
     if protocol == PROTOCOL:

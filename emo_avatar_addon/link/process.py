@@ -119,8 +119,15 @@ class BackendProcess:
                 self._log.append(line.decode("utf-8", "replace").rstrip())
 
 
+def no_window() -> dict[str, Any]:
+    """Arguments of `subprocess` for a child that opens no console."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NO_WINDOW}
+    return {}
+
+
 def own_group() -> dict[str, Any]:
-    """Arguments of `Popen` for a child that leads a process group of its own and opens no console."""
+    """Arguments of `subprocess` for a child that opens no console and leads a process group of its own."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
@@ -130,12 +137,8 @@ def kill_tree(child: "subprocess.Popen[bytes]") -> None:
     """End a child that leads a process group of its own, and all of its descendants, by force."""
     if child.poll() is None:
         if sys.platform == "win32":
-            subprocess.run(
-                ["taskkill", "/T", "/F", "/PID", str(child.pid)],
-                capture_output=True,
-                creationflags=subprocess.CREATE_NO_WINDOW,
-                check=False,
-            )
+            kill = ["taskkill", "/T", "/F", "/PID", str(child.pid)]
+            subprocess.run(kill, capture_output=True, check=False, **no_window())
         else:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.pid, signal.SIGKILL)

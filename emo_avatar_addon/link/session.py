@@ -17,8 +17,9 @@ from .client import BackendLost, BackendVersion, Client
 from .process import BackendProcess, exit_reason
 
 FIRST_LINE = 60.0  # seconds: a cold disk and a virus scanner may make the first start slow
+LOADED = 120.0  # seconds without an answer while it loads its libraries, which may hold everything else up
 HEARTBEAT = 2.0  # seconds between two
-LOST_AFTER = 10.0  # seconds without an answer
+LOST_AFTER = 10.0  # seconds without an answer afterwards
 
 
 class State(enum.Enum):
@@ -42,8 +43,7 @@ class Spawned:
 
     def command(self) -> list[str]:
         flags = ["-I"] if self.isolated else []
-        run = "import sys; from emo_avatar.cli import app; app(prog_name='emo-avatar')"
-        return [str(self.python), *flags, "-c", run, "serve", "--port", "0", "--device", self.device]
+        return [str(self.python), *flags, "-m", "emo_avatar", "serve", "--port", "0", "--device", self.device]
 
     def environment(self) -> dict[str, str]:
         """Without what Blender's own Python may have been given."""
@@ -198,7 +198,7 @@ class _Watch(threading.Thread):
     def _beat(self) -> None:
         """Heartbeats until we leave, or until the process has ended."""
         assert self.client is not None
-        answered, greeted = time.monotonic(), False
+        answered, greeted, loaded = time.monotonic(), False, self._process is None
         while not self._left.is_set():
             if self._process is not None and self._process.exit_code is not None:
                 raise AddonError(f"The backend ended by itself: {exit_reason(self._process.exit_code)}. Restart it.")
@@ -208,12 +208,16 @@ class _Watch(threading.Thread):
                     greeted = True
                 status = self.client.status()
             except BackendLost as error:
-                if time.monotonic() - answered > LOST_AFTER or (self._process is None and not greeted):
+                patience = LOST_AFTER if loaded else LOADED
+                if time.monotonic() - answered > patience or (self._process is None and not greeted):
                     greeted = False  # another one may answer there the next time
                     self._say(State.LOST, f"{error} It may be busy, hung or gone: wait, or restart it.")
             else:
                 answered = time.monotonic()
+                if isinstance(failure := status.get("failure"), dict):
+                    raise AddonError(f"The backend cannot work: {failure.get('sentence', 'it does not say why')}")
                 if status.get("ready"):
+                    loaded = True
                     self._say(State.READY, "The backend is ready.", status)
                 else:
                     self._say(State.LOADING, "The backend is loading its libraries.", status)

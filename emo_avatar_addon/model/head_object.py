@@ -24,6 +24,7 @@ SHAPE_KEY_RANGE = 10.0  # the widest that Blender allows
 
 # How long each bone is drawn, in metres, and in which of Blender's bone colours.
 _BONE_LENGTHS = (0.06, 0.09, 0.1, 0.05, 0.05)
+_BONE_COLOURS = ("THEME09", "THEME04", "THEME03", "THEME01", "THEME01")
 
 
 def to_blender(points: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 3]
@@ -43,6 +44,8 @@ def create(
 
     Its `emo_avatar` settings are at their defaults, but for `head`.
     """
+    if context.mode != "OBJECT":
+        bpy.ops.object.mode_set(mode="OBJECT")
     collection = bpy.data.collections.new(name)
     parent = context.view_layer.active_layer_collection
     (parent.collection if parent.is_visible else context.scene.collection).children.link(collection)
@@ -53,19 +56,32 @@ def create(
     rig.show_in_front = True
     rig.data.display_type = "STICK"
     _place_bones(rig, flame.kinematics(head).joints)
+    for bone, colour in zip(rig.data.bones, _BONE_COLOURS, strict=True):
+        bone.color.palette = colour
+        rig.pose.bones[bone.name].lock_scale = (True, True, True)  # FLAME's joints have none
     mesh = bpy.data.objects.new(f"{name} Head", _mesh(head, f"{name} Head"))
     collection.objects.link(mesh)
     materials.assign(mesh.data, head, name, texture)
     _bind(mesh, rig, head)
     _add_shape_keys(mesh, head)
-    _drive_pose_correctives(mesh.data.shape_keys, rig)
     rig.emo_avatar.head = mesh
+    drive_pose_correctives(rig)
     storage.write_rig(rig, head)
     for other in context.selected_objects:
         other.select_set(False)
     rig.select_set(True)
     context.view_layer.objects.active = rig
     return rig
+
+
+def free_name(name: str) -> str:
+    """`name`, or the next that nothing of an avatar has yet."""
+    name = stem = name.strip()[:40] or "Avatar"
+    number = 0
+    while any(name in kind for kind in (bpy.data.objects, bpy.data.collections, bpy.data.armatures)):
+        number += 1
+        name = f"{stem}.{number:03d}"
+    return name
 
 
 def change_person(rig: bpy.types.Object, head: HeadArrays) -> None:
@@ -91,7 +107,11 @@ def apply(rig: bpy.types.Object, values: flame.RigValues, row: int) -> None:
     else:  # keys that the artist has added, or moved, keep what they have
         blocks.foreach_get("value", buffer)
         buffer[order] = values.shape_keys[row]
-    blocks.foreach_set("value", buffer)
+    if key.library is None:
+        blocks.foreach_set("value", buffer)
+    else:  # it passes over linked keys without a word
+        for block, value in zip(blocks, buffer.tolist(), strict=True):
+            block.value = value
     key.update_tag()
     bones = rig.pose.bones
     for joint in np.flatnonzero(values.moves):
@@ -104,6 +124,24 @@ def rest(rig: bpy.types.Object, joints: np.ndarray) -> None:  # [5] bool
     """Put joints back to rest: those that motion has moved until now and has let go of."""
     for joint in np.flatnonzero(joints):
         rig.pose.bones[flame.JOINTS[joint]].matrix_basis = Matrix()
+
+
+def drive_pose_correctives(rig: bpy.types.Object) -> None:
+    """Have the bones drive the shape keys that correct the skin about turned joints."""
+    key = rig.emo_avatar.head.data.shape_keys
+    for joint, bone in enumerate(flame.JOINTS[1:]):
+        for entry, expression in enumerate(_change_expressions(flame.BONE_AXES[joint + 1])):
+            path = f'key_blocks["{SHAPE_KEYS[flame.N_EXPRESSION + 9 * joint + entry]}"].value'
+            key.driver_remove(path)
+            driver = key.driver_add(path).driver
+            for name in sorted(set("wxyz") & set(expression)):
+                variable = driver.variables.new()
+                variable.name, variable.type = name, "TRANSFORMS"
+                target = variable.targets[0]
+                target.id, target.bone_target = rig, bone
+                target.transform_type, target.rotation_mode = f"ROT_{name.upper()}", "QUATERNION"
+                target.transform_space = "LOCAL_SPACE"
+            driver.expression = expression
 
 
 def _order(blocks: bpy.types.bpy_prop_collection) -> list[int] | None:
@@ -205,21 +243,6 @@ def _editing(armature: bpy.types.Armature) -> Iterator[bpy.types.ArmatureEditBon
             object.select_set(True)
         if mode == "EDIT":
             bpy.ops.object.mode_set(mode=mode)
-
-
-def _drive_pose_correctives(key: bpy.types.Key, rig: bpy.types.Object) -> None:
-    for joint, bone in enumerate(flame.JOINTS[1:]):
-        for entry, expression in enumerate(_change_expressions(flame.BONE_AXES[joint + 1])):
-            curve = key.driver_add(f'key_blocks["{SHAPE_KEYS[flame.N_EXPRESSION + 9 * joint + entry]}"].value')
-            driver = curve.driver
-            for name in sorted(set("wxyz") & set(expression)):
-                variable = driver.variables.new()
-                variable.name, variable.type = name, "TRANSFORMS"
-                target = variable.targets[0]
-                target.id, target.bone_target = rig, bone
-                target.transform_type, target.rotation_mode = f"ROT_{name.upper()}", "QUATERNION"
-                target.transform_space = "LOCAL_SPACE"
-            driver.expression = expression
 
 
 def _change_expressions(axes: np.ndarray) -> list[str]:  # [3, 3] -> 9

@@ -1,6 +1,7 @@
 """`Object.emo_avatar`: everything of an avatar that is keyed or set. Its data paths are a promise to artists' files."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import bpy
 from bpy.props import (
@@ -148,18 +149,25 @@ def avatars(scene: bpy.types.Scene) -> Iterator[bpy.types.Object]:
     return (object for object in scene.objects if is_avatar(object))
 
 
-def active_avatar(context: bpy.types.Context) -> bpy.types.Object | None:
-    """The avatar that the active object belongs to: its armature, its mesh, or whatever hangs on them."""
-    object = context.object
+def active_avatar(context: bpy.types.Context) -> Any:
+    """The avatar (or None) that the active object belongs to: its armature, its mesh, or whatever hangs on them."""
+    object = getattr(context, "object", None)  # which the context of some editors lacks
     while object is not None and not is_avatar(object):
         object = object.parent
     return object
 
 
+def initialise(avatar: bpy.types.Object, kind: str) -> None:
+    """Make a new rig an avatar: "open" or "avatar"."""
+    add_arkit(avatar)
+    avatar.emo_avatar.version = VERSION
+    avatar.emo_avatar.kind = kind
+
+
 def add_arkit(avatar: bpy.types.Object) -> None:
-    """The 52 ARKit units as custom properties, each a slider of its own."""
+    """The 52 ARKit units as custom properties, each a slider of its own. One that is there keeps its value."""
     for name in arkit.ARKIT_NAMES:
-        avatar[name] = 0.0
+        avatar[name] = float(avatar.get(name, 0.0))
         avatar.id_properties_ui(name).update(
             min=0.0, max=1.0, soft_min=0.0, soft_max=1.0, default=0.0, step=1.0, precision=2, subtype="FACTOR",
             description=f"{arkit.description(name)}. Added to the motion track",

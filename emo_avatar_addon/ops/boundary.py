@@ -99,14 +99,13 @@ class EMOAVATAR_OT_show_report(EmoOperator):
         return None
 
     def invoke(self, context: Any, event: Any) -> set[str]:
-        return context.window_manager.invoke_props_dialog(self, width=600)
+        return context.window_manager.invoke_props_dialog(self, width=600, confirm_text="Copy")
 
     def draw(self, context: Any) -> None:
         column = self.layout.column(align=True)
         column.scale_y = 0.7
         for line in last_report.splitlines()[:40]:
             column.label(text=line[:140])
-        self.layout.label(text="OK copies this report", icon="COPYDOWN")
 
 
 CLASSES = (EMOAVATAR_OT_show_report,)

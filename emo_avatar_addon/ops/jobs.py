@@ -32,7 +32,9 @@ class Job:
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
+        """Have the work stop at its next report."""
         self._cancelled.set()
+        self.doing = "cancelling"
 
     @property
     def cancelled(self) -> bool:
@@ -40,9 +42,9 @@ class Job:
 
     def report(self, fraction: float, doing: str) -> None:
         """Called by the work, often. Raises `Cancelled` when the user does not want it any more."""
-        self.fraction, self.doing = min(max(fraction, 0.0), 1.0), doing
         if self.cancelled:
             raise Cancelled
+        self.fraction, self.doing = min(max(fraction, 0.0), 1.0), doing
 
     def follow(self, client: Client, job_id: str, start: float = 0.0, end: float = 1.0) -> Any:
         """Wait for a job of the backend, which is the part of this work between two fractions, and return its result.
@@ -122,11 +124,16 @@ class JobOperator(EmoOperator):
             return {"RUNNING_MODAL"}
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
-        for area in context.screen.areas:
-            area.tag_redraw()
+        mainloop.redraw()
         if not self._done:
             return {"PASS_THROUGH"}
         return guarded(self, lambda: self._end(context))
+
+    def cancel(self, context: Any) -> None:
+        """Blender gives the operator up: its dialog was closed, another file is opened, or Blender quits."""
+        if self._timer is not None:
+            self._job.cancel()
+            self._leave(context)
 
     def _work(self, work: Work) -> None:
         try:
@@ -136,9 +143,7 @@ class JobOperator(EmoOperator):
         self._done = True
 
     def _end(self, context: Any) -> set[str] | None:
-        running.remove(self._job)
-        if self._timer is not None:
-            context.window_manager.event_timer_remove(self._timer)
+        self._leave(context)
         if isinstance(self._failure, Cancelled):
             self.report({"INFO"}, f"{self.bl_label}: cancelled")
             return {"CANCELLED"}
@@ -146,5 +151,29 @@ class JobOperator(EmoOperator):
             raise self._failure
         return self.finished(context, self._result)
 
+    def _leave(self, context: Any) -> None:
+        running.remove(self._job)
+        if self._timer is not None:
+            context.window_manager.event_timer_remove(self._timer)
+        mainloop.redraw()
 
-CLASSES = ()
+
+class EMOAVATAR_OT_cancel_job(EmoOperator):
+    bl_idname = "emo_avatar.cancel_job"
+    bl_label = "Cancel"
+    bl_description = "Stop this work. What was there before stays as it is"
+    bl_options = {"INTERNAL"}
+
+    index: bpy.props.IntProperty()
+
+    @classmethod
+    def disabled_reason(cls, context: Any) -> str | None:
+        return None if running else "Nothing is being done"
+
+    def run(self, context: Any) -> set[str] | None:
+        if self.index < len(running):  # else it has ended since the button was drawn
+            running[self.index].cancel()
+        return None
+
+
+CLASSES = (EMOAVATAR_OT_cancel_job,)

@@ -1,13 +1,6 @@
-"""What an avatar is asked to do over a range of frames: its keyed settings, sampled, and the motion that drives it.
-
-Read in the main thread, then handed to a worker: a `Drive` is arrays and knows nothing of Blender.
-"""
+"""From an avatar in Blender to its `Drive`: keyed settings, sampled, and the motion that drives it. Main thread."""
 
 from __future__ import annotations
-
-import hashlib
-from dataclasses import dataclass
-from functools import cached_property
 
 import bpy
 import numpy as np
@@ -15,11 +8,11 @@ import numpy as np
 from .. import safetensors
 from ..model import storage
 from ..model.arkit import ARKIT_NAMES
-from ..model.flame import Kinematics
 from ..model.head_object import from_blender
 from ..model.properties import EMOTIONS
 from . import motion as tracks
 from . import sampling
+from .drive import Drive, Rig
 from .eyes import Eyes, blinks
 from .motion import Motion
 
@@ -44,72 +37,6 @@ FIRST_FRAME = 1.0  # where motion begins and blinks are counted from, when nothi
 def path(setting: str) -> str:
     """The data path of a setting from the avatar's object."""
     return f"emo_avatar.{setting}"
-
-
-@dataclass(frozen=True)
-class Rig:
-    """What of an avatar stays the same over time."""
-
-    avatar: str  # as the backend knows it: an id, or "open"
-    kinematics: Kinematics
-    eyes: Eyes
-
-
-@dataclass(frozen=True)
-class Drive:
-    """T frames of what an avatar is asked to do."""
-
-    rig: Rig
-    start: int
-    weights: np.ndarray  # [T, 6] emotions times strength
-    motion: Motion  # before emotion
-    blink: np.ndarray  # [T] 0 to 1
-    gaze: np.ndarray  # [T] 0 to 1
-    target: np.ndarray  # [T, 3] metres, FLAME axes of the avatar; any where gaze is 0
-
-    def __len__(self) -> int:
-        return len(self.weights)
-
-    @property
-    def fps(self) -> float:
-        return self.motion.fps
-
-    def rows(self, first: int, last: int) -> Drive:
-        """The part from row `first` up to, not including, `last`, as far as there is any."""
-        some = slice(max(first, 0), last)
-        parts = {name: getattr(self, name)[some] for name in ("weights", "blink", "gaze", "target")}
-        motion = Motion(self.fps, **{name: values[some] for name, values in self.motion.arrays().items()})
-        return Drive(rig=self.rig, start=self.start + some.start, motion=motion, **parts)
-
-    def similar(self, other: Drive) -> bool:
-        """Whether both, of the same length, ask for the same but for rounding."""
-
-        def parts(drive: Drive) -> np.ndarray:
-            own = (drive.weights, drive.blink, drive.gaze, drive.target * drive.gaze[:, None])
-            return np.concatenate([np.ravel(part) for part in (*own, *drive.motion.arrays().values())])
-
-        return np.allclose(parts(self), parts(other), atol=1e-5)
-
-    @cached_property
-    def question(self) -> bytes:
-        """A digest of all that the backend's answer depends on."""
-        motion = self.motion
-        return _digest(
-            self.rig.avatar.encode(),
-            np.array([self.fps]),
-            self.weights,
-            motion.expression,
-            motion.jaw_pose,
-            motion.eyes_pose,
-        )
-
-    @cached_property
-    def digest(self) -> bytes:
-        """A digest of all that the avatar's values depend on."""
-        joints = self.rig.kinematics
-        parts = (self.motion.neck_pose, self.motion.rotation, self.motion.translation, self.blink, self.gaze)
-        place = np.array([self.start, len(self)])
-        return _digest(self.question, place, *parts, self.target * self.gaze[:, None], joints.joints, joints.joint_dirs)
 
 
 def drive(scene: bpy.types.Scene, avatar: bpy.types.Object, frames: np.ndarray, live: int | None = None) -> Drive:
@@ -214,13 +141,6 @@ def _target(
     matrices = sampling.world_matrices(scene, [avatar, aim], frames)
     local = np.linalg.solve(matrices[:, 0], matrices[:, 1, :, 3:])[:, :3, 0]  # [T, 3]
     return from_blender(local).astype(np.float32), influence.astype(np.float32)
-
-
-def _digest(*parts: bytes | np.ndarray) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes())
-    return digest.digest()
 
 
 def has_motion(avatar: bpy.types.Object) -> bool:

@@ -23,7 +23,7 @@ from ..link.client import Client
 from ..link.latest import Latest
 from ..model import head_object, properties, storage
 from . import bake, driving, track
-from .driving import Drive
+from .drive import Drive
 from .motion import Motion
 from .track import Track
 
@@ -445,7 +445,7 @@ def _look() -> float | None:
     if bpy.app.is_job_running("RENDER"):  # the render thread reads Blender's data now
         return RENDER_POLL
     refresh()
-    return None
+    return 0.0 if _marked else None
 
 
 def _key(avatar: bpy.types.Object) -> tuple[str, str | None]:

@@ -13,6 +13,7 @@ from bpy.app.handlers import persistent
 
 from .. import mainloop
 from ..link import session
+from ..model import properties
 from . import evaluation
 
 
@@ -30,13 +31,17 @@ def _safe(handler: Callable[..., None]) -> Callable[..., None]:
 
 @_safe
 def on_frame(scene: bpy.types.Scene, _depsgraph: Any = None) -> None:
-    """Before a frame is evaluated, so that it is evaluated once, with our values in it. Rendered frames too."""
+    """Before a frame is evaluated, so that it is evaluated once, with our values in it. Rendered frames too.
+
+    What was set and not keyed is lost, as Blender loses it.
+    """
     frame = scene.frame_current_final
     for entry, avatar in evaluation.shown(scene):
-        if entry.live is not None and frame not in entry.live:
+        beyond = entry.track is None or frame not in entry.track
+        if entry.live is not None and not (beyond and frame in entry.live):
             entry.live, entry.live_wanted = None, b""
         evaluation.show(entry, avatar, frame)
-        if entry.track is None or frame not in entry.track:
+        if beyond:
             evaluation.mark(avatar)
 
 
@@ -72,6 +77,13 @@ def on_render(scene: bpy.types.Scene, *_: Any) -> None:
             print(f"Emo Avatar: {avatar.name} renders as it was last evaluated. {why}", file=sys.stderr)
 
 
+@_safe
+def on_rendered(scene: bpy.types.Scene, *_: Any) -> None:
+    """The render is over: the viewport shows again what is set and not keyed."""
+    for _entry, avatar in evaluation.shown(scene):
+        evaluation.mark(avatar, reshow=True)
+
+
 def _on_backend(health: session.Health) -> None:
     if health.state is session.State.READY:
         mainloop.call_soon(evaluation.retry)
@@ -85,6 +97,8 @@ _HANDLERS = {
     "undo_post": on_undo,
     "redo_post": on_undo,
     "render_init": on_render,
+    "render_complete": on_rendered,
+    "render_cancel": on_rendered,
 }
 
 
@@ -92,11 +106,13 @@ def register() -> None:
     for name, handler in _HANDLERS.items():
         getattr(bpy.app.handlers, name).append(handler)
     session.current().listeners.append(_on_backend)
+    properties.listeners.append(evaluation.mark)
     if hasattr(bpy.data, "objects"):  # not while Blender starts
         evaluation.restore_all()
 
 
 def unregister() -> None:
+    properties.listeners.remove(evaluation.mark)
     session.current().listeners.remove(_on_backend)
     for name, handler in _HANDLERS.items():
         getattr(bpy.app.handlers, name).remove(handler)

@@ -65,6 +65,12 @@ def create(name: str, values: list[float], note: str = "") -> bpy.types.Action: 
     return action
 
 
+def own() -> list[str]:
+    """The names of the artist's own blends in this file."""
+    assets = (action for action in bpy.data.actions if action.asset_data is not None and action.name not in BLENDS)
+    return [action.name for action in assets if any(tag.name == TAG for tag in action.asset_data.tags)]
+
+
 def read(action: bpy.types.Action) -> list[float]:  # [6]
     """The blend that an action holds. `AddonError` when it holds none."""
     found = {fcurve.data_path: fcurve for bag in curves.all_channels(action) for fcurve in bag.fcurves}

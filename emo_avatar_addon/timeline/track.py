@@ -11,7 +11,7 @@ from ..errors import AddonError
 from ..model import flame
 from ..model.flame import Kinematics, RigValues
 from . import eyes
-from .driving import Drive
+from .drive import Drive
 from .motion import Motion
 
 

@@ -4,15 +4,37 @@ from typing import Any
 
 import bpy
 
+from .. import mainloop
 from ..link import session
+from ..link.session import State
 from .main import CATEGORY
+from .text import paragraph
 
 _ICONS = {
-    session.State.OFF: "UNLINKED",
-    session.State.STARTING: "SORTTIME",
-    session.State.LOADING: "SORTTIME",
-    session.State.READY: "LINKED",
+    State.OFF: "UNLINKED",
+    State.STARTING: "SORTTIME",
+    State.LOADING: "SORTTIME",
+    State.READY: "LINKED",
 }
+
+
+def draw_health(layout: Any, context: Any) -> None:
+    """How the backend is, with start, stop and log."""
+    health = session.current().health
+    paragraph(layout, context, health.sentence, _ICONS.get(health.state, "ERROR"))
+    row = layout.row(align=True)
+    is_off = health.state is State.OFF
+    row.operator(
+        "emo_avatar.start_backend", text="Start" if is_off else "Restart", icon="PLAY" if is_off else "FILE_REFRESH"
+    )
+    row.operator("emo_avatar.stop_backend", text="Stop", icon="SNAP_FACE")
+    row.operator("emo_avatar.show_log", text="Log", icon="TEXT").source = "BACKEND"
+    if health.state is State.READY:
+        device = health.status.get("device") or {}
+        memory = health.status.get("memory_mb")
+        facts = [str(device.get("name") or device.get("kind") or "")]
+        facts += [f"{memory} MB"] if memory else []
+        layout.label(text=", ".join(filter(None, facts)), icon="BLANK1")
 
 
 class EMOAVATAR_PT_backend(bpy.types.Panel):
@@ -25,11 +47,19 @@ class EMOAVATAR_PT_backend(bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: Any) -> None:
-        health = session.current().health
-        self.layout.label(text=health.sentence, icon=_ICONS.get(health.state, "ERROR"))
-        row = self.layout.row(align=True)
-        row.operator("emo_avatar.start_backend", text="Restart" if health.state is not session.State.OFF else "Start")
-        row.operator("emo_avatar.stop_backend", text="Stop")
+        draw_health(self.layout, context)
+
+
+def _changed(health: session.Health) -> None:
+    mainloop.call_soon(mainloop.redraw)
 
 
 CLASSES = (EMOAVATAR_PT_backend,)
+
+
+def register() -> None:
+    session.current().listeners.append(_changed)
+
+
+def unregister() -> None:
+    session.current().listeners.remove(_changed)

@@ -1,6 +1,5 @@
 """Emotion sliders, their keys, blends, and the eyes."""
 
-import textwrap
 from typing import Any
 
 import bpy
@@ -9,6 +8,7 @@ from ..model.properties import EMOTIONS, active_avatar
 from ..ops.avatar import active
 from ..timeline import bake, evaluation, presets
 from .main import CATEGORY
+from .text import paragraph
 
 
 class AvatarPanel:
@@ -78,6 +78,11 @@ class EMOAVATAR_PT_blends(AvatarPanel, bpy.types.Panel):
         grid = layout.grid_flow(row_major=True, columns=0, even_columns=True, align=True)
         for name in presets.BLENDS:
             grid.operator("emo_avatar.blend", text=name).name = name
+        own = presets.own()
+        if own:
+            grid = layout.grid_flow(row_major=True, columns=0, even_columns=True, align=True)
+            for name in own:
+                grid.operator("emo_avatar.apply_asset", text=name).action = name
         row = layout.row(align=True)
         row.operator("emo_avatar.save_blend", icon="ASSET_MANAGER")
         row.operator("emo_avatar.add_blend_assets", text="", icon="ADD")
@@ -117,20 +122,10 @@ def draw_state(layout: bpy.types.UILayout, context: Any, avatar: bpy.types.Objec
         return
     if why := evaluation.trouble(avatar):
         column = layout.column(align=True)
-        column.label(text="Edits are not shown", icon="ERROR")
-        sentences = column.column(align=True)
-        sentences.scale_y = 0.7
-        for line in _wrapped(why, context):
-            sentences.label(text=line)
+        paragraph(column, context, f"Edits are not shown. {why}", icon="ERROR")
         column.operator("emo_avatar.start_backend", icon="FILE_REFRESH")
     if not context.scene.render.use_lock_interface:
         layout.prop(context.scene.render, "use_lock_interface", text="Lock Interface While Rendering")
-
-
-def _wrapped(sentence: str, context: Any) -> list[str]:
-    """A sentence in lines that fit the sidebar."""
-    width = context.region.width if context.region else 300
-    return textwrap.wrap(sentence, max(int(width / (7.5 * context.preferences.system.ui_scale)), 20))
 
 
 CLASSES = (EMOAVATAR_PT_emotions, EMOAVATAR_PT_pad, EMOAVATAR_PT_blends, EMOAVATAR_PT_eyes)

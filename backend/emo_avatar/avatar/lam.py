@@ -25,7 +25,7 @@ from emo_avatar.avatar.shading import NUMBERS
 from emo_avatar.head.arkit import ARKitInverse
 from emo_avatar.head.data import ARKIT_NAMES, HeadData, load_head
 from emo_avatar.motion.flame_sequence import FlameSequence
-from emo_avatar.render.splat.threads import new_counter, run_in_threads
+from emo_avatar.render.splat.threads import share_out
 
 # ARKit weights beyond 0 to 1 are how emotions reach a face whose units are weak, and how browOuterUp goes down.
 _MIN_UNIT, _MAX_UNIT = -0.5, 2.0
@@ -189,7 +189,7 @@ class LamRig:
         moves, turns = self._bones(sequence.rotation[frame], sequence.neck_pose[frame])
         moves[-1, :, 3] += sequence.translation[frame]
         surface = self._frames
-        _share_out(
+        share_out(
             carry,
             vertices,
             means,
@@ -218,7 +218,7 @@ class LamRig:
         """The mesh under ARKit weights ``[52]``, before the head turns."""
         active = np.flatnonzero(np.abs(units) > 1e-4).astype(np.int32)
         vertices = self.vertices.copy()
-        _share_out(morph, self._flat_targets, active, units[active], vertices.reshape(-1))
+        share_out(morph, self._flat_targets, active, units[active], vertices.reshape(-1))
         return vertices
 
     def _turn_eyes(
@@ -263,12 +263,6 @@ class LamRig:
         moves[-1, :, :3], moves[-1, :, 3] = body.as_matrix(), root - body.apply(root)
         quats[-1] = body.as_quat()[[3, 0, 1, 2]]
         return moves, quats
-
-
-def _share_out(kernel: Callable[..., None], *arguments: Any) -> None:
-    """Run a kernel in as many threads as PyTorch uses."""
-    counter = new_counter()
-    run_in_threads(lambda: kernel(counter, *arguments), torch.get_num_threads())
 
 
 def _smoothstep(x: float, start: float, end: float) -> float:

@@ -11,13 +11,20 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy import sparse
+from scipy.sparse.linalg import spsolve
 
 from emo_avatar.avatar.lam import LamRig
 from emo_avatar.head.data import JOINTS, N_SHAPE, HeadData
 from emo_avatar.head.model import HeadModel
-from emo_avatar.head.registration import JAW_OPEN, register
+from emo_avatar.head.registration import JAW_OPEN, Registration, register, umbrella
+from emo_avatar.head.surface import Surface, vertex_normals
 from emo_avatar.motion.flame_sequence import FlameSequence
 
+# A third of what an imported FLAME head takes: a tenth of a millimetre is enough beside splats.
+_SHAPE_STEPS, _STIFFNESS = 8, (100.0, 10.0, 1.0)
+_MET = 0.002  # metres within which skin lies on the package's mesh
+_FREE = 1e-6  # keeps parts regular that no skin is joined to
 # Of FLAME's pose features, R - I of four joints row by row: the one that is -sin(angle) when the jaw turns about x.
 _JAW_SINE = 9 * (JOINTS.index("jaw") - 1) + 5
 
@@ -27,20 +34,21 @@ def flame_head(
 ) -> HeadData:
     """The open head in the shape of the rig's mesh. Raises UserError when that is no head."""
     source = rig.head
-    registration = register(source, _as_flame(rig, name), progress)
+    target = _as_flame(rig, name)
+    registration = register(source, target, progress, shape_steps=_SHAPE_STEPS, stiffness=_STIFFNESS)
     scale, turn = registration.scale, registration.rotation
     with torch.no_grad():
         model = HeadModel(source)
         shape = torch.as_tensor(registration.shape, dtype=torch.float32)[None]
         jaw = torch.tensor([[JAW_OPEN, 0.0, 0.0]])
-        closed, opened = model(shape=shape), model(shape=shape, jaw_pose=jaw)
-        turned = torch.einsum("vj,jab->vab", model.weights, opened.joint_transforms[0, :, :3, :3]).numpy().astype(float)
-    local = scale * opened.vertices[0].numpy().astype(float) @ turn.T
-    carried = ~source.part("skin")  # moved by the similarity alone, which so tells its translation
-    shift = (registration.source - local)[carried].mean(axis=0)
-    # What the smooth displacement adds with the jaw open, in the frame that each vertex has with the jaw closed.
-    added = _unturned(registration.source - local - shift, turn, turned)
-    template = scale * closed.vertices[0].numpy().astype(float) @ turn.T + shift + added
+        closed, opened = (
+            scale * model(shape=shape, jaw_pose=pose).vertices[0].numpy().astype(float) @ turn.T
+            for pose in (torch.zeros(1, 3), jaw)
+        )
+    skin = source.part("skin")
+    shift = (registration.source - opened)[~skin].mean(axis=0)  # what is no skin was only placed
+    template = closed + shift
+    template[skin] += _correction(source, registration, target, template)[skin]
     dirs = np.concatenate([np.zeros((*source.v_template.shape, N_SHAPE)), source.shapedirs[:, :, N_SHAPE:]], axis=2)
     return replace(
         source,
@@ -51,9 +59,27 @@ def flame_head(
     )
 
 
-def _unturned(offsets: np.ndarray, turn: np.ndarray, turned: np.ndarray) -> np.ndarray:  # [V, 3], [3, 3], [V, 3, 3]
-    """Offsets of the open-jawed, placed head back in the placed head with a closed jaw."""
-    return np.einsum("ab,vcb,dc,vd->va", turn, turned, turn, offsets)
+def _correction(
+    source: HeadData, registration: Registration, target: HeadData, template: np.ndarray
+) -> np.ndarray:  # [V, 3]
+    """From the placed head to the target's neutral surface; smooth over skin that the target has not."""
+    outer = source.part("skin") & ~source.regions["mouth_bag"] & ~source.regions["eye_sockets"]
+    skin_faces = target.faces[(target.vertex_part == 0)[target.faces].all(1)]
+    index = np.flatnonzero(outer)
+    normals = vertex_normals(registration.source, source.faces)[index]
+    found = Surface(registration.target, skin_faces).closest(registration.source[index], normals)
+    met = found.distance < _MET
+    corners = skin_faces[found.faces[met]]  # places named with open jaws are the same with closed ones
+    places = np.einsum("mb,mbc->mc", found.barycentric[met], target.v_template[corners].astype(float))
+    known = index[met]
+    correction = np.zeros_like(template)
+    correction[known] = places - template[known]
+    unknown = np.setdiff1d(np.arange(len(template)), known)
+    laplacian = umbrella(source.faces, len(template))[unknown]
+    pull = sparse.identity(len(template)).tocsr()[unknown][:, unknown] * _FREE
+    right = -laplacian[:, known] @ correction[known]
+    correction[unknown] = spsolve((laplacian[:, unknown] + pull).tocsc(), right)
+    return correction
 
 
 def _as_flame(rig: LamRig, name: str) -> HeadData:

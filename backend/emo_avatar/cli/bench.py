@@ -71,5 +71,21 @@ def build(
     _tell(facts, as_json)
 
 
+@app.command()
+def serve(
+    photo: Annotated[Path | None, typer.Argument(metavar="[PHOTO]", help="The demo's by default.")] = None,
+    repeats: Repeats = 20,
+    device: DeviceOption = Device.auto,
+    as_json: Json = False,
+) -> None:
+    """Time the backend process from outside: its start, emotions, pictures, and heartbeats while it builds."""
+    from emo_avatar import assets
+    from emo_avatar.server.bench import time_backend
+
+    with progress_bar("Serving") as report:
+        facts = time_backend((photo or assets.fetch("astronaut.png")).read_bytes(), device.value, repeats, report)
+    _tell(facts, as_json)
+
+
 def _tell(facts: dict[str, object], as_json: bool) -> None:
     print_json(facts) if as_json else print_facts(facts)

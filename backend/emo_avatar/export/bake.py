@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, map_coordinates
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
 from emo_avatar.avatar.avatar import Avatar
@@ -14,6 +14,7 @@ from emo_avatar.export.pictures import Progress
 from emo_avatar.render.camera import Camera
 from emo_avatar.render.mesh import rasterize_mesh
 from emo_avatar.render.rasterize import rasterize
+from emo_avatar.render.splat.compiled import kernel
 
 # Yaw and pitch of the cameras. None from behind: an avatar of one portrait is empty there and its face shows through.
 FRONT_VIEWS = ((0, 0), (-40, 0), (40, 0))
@@ -26,6 +27,7 @@ OCCLUDED = 0.004  # metres behind the mesh's own depth from which on a point cou
 SEEN = 0.05 * LITTLE  # weight from which on a point counts as seen; in a smile, within 53 degrees of straight on
 NEIGHBOURS = 12  # seen points, of the same part of the head, that an unseen vertex takes its colour from
 CLOSENESS = 1e-3  # metres; nearer than this, seen points count alike
+MAX_PLACES = 60_000  # seen points that unseen ones choose their neighbours from, half a millimetre apart
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,10 @@ class SurfacePoints:
     barycentric: np.ndarray  # [N, 3]
 
     def on(self, values: np.ndarray, faces: np.ndarray) -> np.ndarray:  # [V, C], [F, 3] -> [N, C]
-        """What a mesh's vertices hold, positions or colours, at the points."""
-        return np.einsum("nk,nkc->nc", self.barycentric, values[faces[self.face]])
+        """What a mesh's vertices hold, positions or colours, at the points; float32."""
+        corners, shares = faces[self.face], self.barycentric.astype(np.float32)
+        values = values.astype(np.float32)
+        return sum(shares[:, k, None] * values[corners[:, k]] for k in range(3))
 
 
 def vertex_points(faces: np.ndarray, count: int) -> SurfacePoints:  # [F, 3]
@@ -61,37 +65,35 @@ def bake_colours(
 ) -> np.ndarray:  # [N, 3] in [0, 1]
     """Display colours of surface points, from renders of ``size`` pixels; hidden ones take a neighbour's."""
     faces = avatar.rig.faces
-    colours, weights = np.zeros((len(points.face), 3)), np.full(len(points.face), 1e-12)
+    n = len(points.face)
+    colours, weights = np.zeros((n, 3), np.float32), np.full(n, 1e-12, np.float32)
     steps, done = sum(len(views) for _, _, views in POSES), 0
     for emotion, importance, views in POSES:
         sequence = perform(avatar, emotions={emotion: 1.0})
         gaussians, vertices = avatar.pose(sequence), avatar.rig.mesh(sequence)[0]
         positions = points.on(vertices, faces)
-        normals = face_normals(vertices, faces)[points.face]
+        normals = face_normals(vertices, faces).astype(np.float32)
         for yaw, pitch in views:
             camera = avatar.camera(yaw, pitch, size=size)
             render = rasterize(gaussians, camera)
-            pixels, depth = camera.project(positions)
-            alpha = _sample(render.alpha.cpu().numpy(), pixels)
-            rgb = _sample(render.rgb.cpu().numpy(), pixels)
-            nearest = _sample(np.minimum(rasterize_mesh(vertices, faces, camera).depth, 1e3), pixels, order=0)
-            towards = camera.position - positions
-            facing = (normals * towards).sum(1) / np.linalg.norm(towards, axis=1)
-            weight = alpha * np.clip(facing, 0, 1) ** FACING_POWER * (depth < nearest + OCCLUDED) * importance
-            colours += (weight / np.maximum(alpha, 1e-6))[:, None] * rgb
-            weights += weight
+            nearest = np.minimum(rasterize_mesh(vertices, faces, camera).depth, 1e3).astype(np.float32)
+            _look(
+                positions, normals, points.face, render.rgb.cpu().numpy(), render.alpha.cpu().numpy(), nearest,
+                camera.viewmat, camera.K, camera.position.astype(np.float32), importance, colours, weights,
+            )  # fmt: skip
             done += 1
             progress(done / steps, "baking colours")
     seen = weights > SEEN
     colours /= weights[:, None]
     head, vertices = avatar.rig.head, avatar.rig.mesh(perform(avatar))[0]
     part = head.face_part if faces is head.faces else np.zeros(len(faces), int)
-    on_vertices = np.full(vertices.shape, 0.5)
+    on_vertices, positions = np.full(vertices.shape, 0.5, np.float32), points.on(vertices, faces)
     for kind in np.unique(part):
         own = np.unique(faces[part == kind])
-        shown = seen & (part[points.face] == kind)
-        if shown.sum() >= NEIGHBOURS:
-            on_vertices[own] = _spread(points.on(vertices, faces)[shown], colours[shown], vertices[own])
+        shown = np.flatnonzero(seen & (part[points.face] == kind))
+        if len(shown) >= NEIGHBOURS:
+            shown = shown[:: -(-len(shown) // MAX_PLACES)]
+            on_vertices[own] = _spread(positions[shown], colours[shown], vertices[own])
     hidden = SurfacePoints(points.face[~seen], points.barycentric[~seen])
     colours[~seen] = hidden.on(on_vertices, faces)
     return np.clip(colours, 0, 1)
@@ -106,7 +108,7 @@ def _spread(places: np.ndarray, colours: np.ndarray, targets: np.ndarray) -> np.
 
 def texture_image(colours: np.ndarray, covered: np.ndarray) -> np.ndarray:  # [N, 3], [S, S] -> [S, S, 3]
     """Texel colours as a picture, grown beyond the islands' edges so that filtering does not bleed."""
-    image = np.zeros((*covered.shape, 3))
+    image = np.zeros((*covered.shape, 3), np.float32)
     image[covered] = colours
     nearest = distance_transform_edt(~covered, return_distances=False, return_indices=True)
     return image[tuple(nearest)]
@@ -119,11 +121,48 @@ def face_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:  # [V, 
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
-def _sample(image: np.ndarray, pixels: np.ndarray, order: int = 1) -> np.ndarray:  # [H, W, ...], [N, 2] px -> [N, ...]
-    """Values of an image at pixel coordinates (centres at half integers); the edge's outside."""
-    at = pixels.T[::-1] - 0.5
-    if image.ndim == 2:
-        return map_coordinates(image, at, order=order, mode="nearest")
-    return np.stack(
-        [map_coordinates(channel, at, order=order, mode="nearest") for channel in image.transpose(2, 0, 1)], 1
-    )
+@kernel
+def _look(
+    positions: np.ndarray,  # [N, 3]
+    normals: np.ndarray,  # [F, 3]
+    face: np.ndarray,  # [N]
+    rgb: np.ndarray,  # [H, W, 3] premultiplied
+    alpha: np.ndarray,  # [H, W]
+    nearest: np.ndarray,  # [H, W] depth of the mesh
+    viewmat: np.ndarray,  # [4, 4]
+    K: np.ndarray,  # [3, 3]
+    eye: np.ndarray,  # [3] of the camera
+    importance: float,
+    colours: np.ndarray,  # [N, 3]
+    weights: np.ndarray,  # [N]
+) -> None:
+    """What a picture shows at surface points, added to ``colours`` and ``weights``; bilinear, the edge's outside."""
+    height, width = alpha.shape
+    for i in range(len(positions)):
+        x, y, z = positions[i]
+        depth = viewmat[2, 0] * x + viewmat[2, 1] * y + viewmat[2, 2] * z + viewmat[2, 3]
+        across = viewmat[0, 0] * x + viewmat[0, 1] * y + viewmat[0, 2] * z + viewmat[0, 3]
+        down = viewmat[1, 0] * x + viewmat[1, 1] * y + viewmat[1, 2] * z + viewmat[1, 3]
+        u = min(max(K[0, 0] * across / depth + K[0, 2], 0.5), width - 0.5)
+        v = min(max(K[1, 1] * down / depth + K[1, 2], 0.5), height - 0.5)
+        if depth >= nearest[min(int(v), height - 1), min(int(u), width - 1)] + OCCLUDED:
+            continue
+        normal = normals[face[i]]
+        to_x, to_y, to_z = eye[0] - x, eye[1] - y, eye[2] - z
+        distance = (to_x * to_x + to_y * to_y + to_z * to_z) ** 0.5
+        facing = (normal[0] * to_x + normal[1] * to_y + normal[2] * to_z) / distance
+        if facing <= 0:
+            continue
+        left, top = int(u - 0.5), int(v - 0.5)
+        right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
+        s, t = u - 0.5 - left, v - 0.5 - top
+        share = importance * facing**FACING_POWER
+        opacity = (1 - t) * ((1 - s) * alpha[top, left] + s * alpha[top, right]) + t * (
+            (1 - s) * alpha[bottom, left] + s * alpha[bottom, right]
+        )
+        for c in range(3):  # premultiplied, and so weighted by the opacity already
+            colours[i, c] += share * (
+                (1 - t) * ((1 - s) * rgb[top, left, c] + s * rgb[top, right, c])
+                + t * ((1 - s) * rgb[bottom, left, c] + s * rgb[bottom, right, c])
+            )
+        weights[i] += share * opacity

@@ -40,7 +40,7 @@ class LandmarkEmbedding:
     reliable: np.ndarray  # [L] bool, False where the detector and the mesh disagree on what the landmark is
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared and hashed by identity, so that what follows from it can be cached
 class HeadData:
     """Everything that is known of one head model: FLAME's arrays, topology, and what the project adds to them.
 

@@ -8,7 +8,7 @@ al., "Optimal Step Nonrigid ICP Algorithms for Surface Registration", CVPR 2007,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,9 +51,14 @@ class Registration:
 
 
 def register(
-    source: HeadData, target: HeadData, progress: Callable[[float, str], None] = lambda fraction, what: None
+    source: HeadData,
+    target: HeadData,
+    progress: Callable[[float, str], None] = lambda fraction, what: None,
+    *,
+    shape_steps: int = SHAPE_STEPS,
+    stiffness: Sequence[float] = STIFFNESS,
 ) -> Registration:
-    """Lay ``source``, the open head, onto ``target``.
+    """Lay ``source``, the open head, onto ``target``; fewer steps are quicker and less exact.
 
     Raises:
         UserError: the target is no head, is inside out, or its eyes are not where FLAME's orientation has them.
@@ -71,19 +76,19 @@ def register(
     outer = ~(source.regions["mouth_bag"] | source.regions["eye_sockets"])[skin]
 
     fit = _SimilarityAndShape(source, target, skin)
-    for step in range(SHAPE_STEPS):
-        progress(0.5 * step / SHAPE_STEPS, "matching the proportions")
+    for step in range(shape_steps):
+        progress(0.5 * step / shape_steps, "matching the proportions")
         matches = _match(fit.vertices()[skin], faces, outer, surface, open_edge)
         if len(matches.vertices) < MIN_MATCHES:
             raise UserError(f"{target.name} does not have the shape of a head around its eyes.")
         # The first steps settle size and place, before proportions take part.
-        fit.step(matches, N_IDENTITY if step >= SHAPE_STEPS // 4 else 0)
+        fit.step(matches, N_IDENTITY if step >= shape_steps // 4 else 0)
     placed = fit.vertices()
     moved = base = placed[skin]
     bending = _bending(faces, len(skin))
-    for i, stiffness in enumerate(STIFFNESS):
-        progress(0.5 + 0.5 * i / len(STIFFNESS), "matching the surface")
-        moved = _drawn(moved, base, _match(moved, faces, outer, surface, open_edge), stiffness * bending)
+    for i, weight in enumerate(stiffness):
+        progress(0.5 + 0.5 * i / len(stiffness), "matching the surface")
+        moved = _drawn(moved, base, _match(moved, faces, outer, surface, open_edge), weight * bending)
     placed[skin] = moved
     distance = np.abs(_match(moved, faces, outer, surface, open_edge).residuals(moved))
     shape = np.pad(fit.shape, (0, N_SHAPE - N_IDENTITY))
@@ -202,12 +207,17 @@ class _SimilarityAndShape:
 
 def _bending(faces: np.ndarray, n_vertices: int) -> sparse.csc_matrix:  # [V, V]
     """The quadratic form of a displacement's bending: its umbrella Laplacian, squared."""
+    laplacian = umbrella(faces, n_vertices)
+    return (laplacian.T @ laplacian).tocsc()
+
+
+def umbrella(faces: np.ndarray, n_vertices: int) -> sparse.csr_matrix:  # [F, 3] -> [V, V]
+    """What a vertex' value exceeds the mean of its neighbours' by."""
     edges = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     edges = np.unique(np.concatenate([edges, edges[:, ::-1]]), axis=0)
     neighbours = sparse.coo_matrix((np.ones(len(edges)), edges.T), shape=(n_vertices, n_vertices)).tocsr()
     degree = np.maximum(np.asarray(neighbours.sum(1)).ravel(), 1)
-    laplacian = sparse.identity(n_vertices) - sparse.diags(1 / degree) @ neighbours
-    return (laplacian.T @ laplacian).tocsc()
+    return (sparse.identity(n_vertices) - sparse.diags(1 / degree) @ neighbours).tocsr()
 
 
 def _drawn(

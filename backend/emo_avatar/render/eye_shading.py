@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from emo_avatar.head.data import JOINTS, HeadData
-from emo_avatar.render.lighting import FILL, KEY, Lamp, ViewAxes, bilinear, linear
+from emo_avatar.render.light_kernels import bilinear
+from emo_avatar.render.lighting import FILL, KEY, Lamp, ViewAxes, linear
 
 EYES = {"eye_left": "left_eye", "eye_right": "right_eye"}  # part: joint
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from emo_avatar.render.camera import Camera
+from emo_avatar.render.splat.compiled import kernel
+from emo_avatar.render.splat.threads import claim, share_out
 
+STRIP = 128  # rows of a picture that a thread claims at a time
 NEAR = 0.01  # metres; gsplat's near plane, so that meshes and splats vanish at the same distance
 
 
@@ -50,10 +52,14 @@ def rasterize_mesh(
     view = camera.viewmat.astype(np.float64)
     points = np.asarray(vertices, np.float64) @ view[:3, :3].T + view[:3, 3]
     drawn = np.ones(len(faces), bool) if face_mask is None else np.asarray(face_mask, bool)
-    fragments = _rasterize(
-        points, np.asarray(faces), drawn, camera.K.astype(np.float64), camera.width, camera.height, NEAR
+    faces, k = np.asarray(faces), camera.K.astype(np.float64)
+    bounds = _all_bounds(points, faces, drawn, k, camera.width, camera.height, NEAR)
+    size = (camera.height, camera.width)
+    fragments = MeshFragments(
+        np.full(size, -1, np.int32), np.zeros((*size, 3), np.float32), np.full(size, np.inf, np.float32)
     )
-    return MeshFragments(*fragments)
+    share_out(_rasterize, points, faces, k, NEAR, bounds, fragments.face, fragments.barycentric, fragments.depth)
+    return fragments
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:  # [V, 3], [F, 3] -> [V, 3]
@@ -66,7 +72,7 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:  # [V
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _bounds(p, k, width, height, near):
     """First and one-past-last pixel column and row that a triangle may cover; an empty range when it is not seen."""
     u_min, u_max, v_min, v_max = np.inf, -np.inf, np.inf, -np.inf
@@ -90,7 +96,7 @@ def _bounds(p, k, width, height, near):
     return x0, x1, y0, y1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _edges(p, k, edge):
     """Fill ``edge`` so that ``edge @ (u, v, 1)`` is proportional to the barycentrics of pixel (u, v); six times the
     volume that the triangle spans with the eye, on the same scale and never negative, is returned."""
@@ -113,53 +119,68 @@ def _edges(p, k, edge):
     return abs(volume)
 
 
-@numba.njit(cache=True, nogil=True)
-def _rasterize(points, faces, drawn, k, width, height, near):
-    face = np.full((height, width), -1, np.int32)
-    barycentric = np.zeros((height, width, 3), np.float32)
-    depth = np.full((height, width), np.inf, np.float32)
+@kernel
+def _rasterize(counter, points, faces, k, near, bounds, face, barycentric, depth):
+    """Draw the triangles whose ``bounds [F, 4]`` are not empty, in strips of the picture that threads claim."""
+    height = len(depth)
     p = np.empty((3, 3))
     edge = np.empty((3, 3))  # row i: edge opposite vertex i as a line in homogeneous pixel coordinates
+    while True:
+        top = claim(counter) * STRIP
+        if top >= height:
+            break
+        bottom = min(top + STRIP, height)
+        for t in range(faces.shape[0]):
+            y0, y1 = max(bounds[t, 2], top), min(bounds[t, 3], bottom)
+            if y0 >= y1:
+                continue
+            for i in range(3):
+                for c in range(3):
+                    p[i, c] = points[faces[t, i], c]
+            volume = _edges(p, k, edge)
+            if volume == 0.0:  # edge-on
+                continue
+            a0, b0, c0 = edge[0, 0], edge[0, 1], edge[0, 2]
+            a1, b1, c1 = edge[1, 0], edge[1, 1], edge[1, 2]
+            a2, b2, c2 = edge[2, 0], edge[2, 1], edge[2, 2]
+            for y in range(y0, y1):
+                v = y + 0.5
+                row0, row1, row2 = b0 * v + c0, b1 * v + c1, b2 * v + c2
+                for x in range(bounds[t, 0], bounds[t, 1]):
+                    u = x + 0.5
+                    w0, w1, w2 = a0 * u + row0, a1 * u + row1, a2 * u + row2
+                    if w0 < 0.0 or w1 < 0.0 or w2 < 0.0:
+                        continue
+                    total = w0 + w1 + w2
+                    if total <= 0.0:
+                        continue
+                    z = volume / total
+                    if z < near or z >= depth[y, x]:
+                        continue
+                    depth[y, x] = z
+                    face[y, x] = t
+                    barycentric[y, x, 0] = w0 / total
+                    barycentric[y, x, 1] = w1 / total
+                    barycentric[y, x, 2] = w2 / total
+
+
+@kernel
+def _all_bounds(points, faces, drawn, k, width, height, near):
+    """``[F, 4]`` int32, see ``_bounds``; empty for triangles that are not drawn or hold a number that is not finite."""
+    bounds = np.zeros((faces.shape[0], 4), np.int32)
+    p = np.empty((3, 3))
     for t in range(faces.shape[0]):
-        if not drawn[t]:
-            continue
         for i in range(3):
             for c in range(3):
                 p[i, c] = points[faces[t, i], c]
-        if not np.isfinite(p.sum()):
-            continue
-        x0, x1, y0, y1 = _bounds(p, k, width, height, near)
-        if x0 >= x1 or y0 >= y1:
-            continue
-        volume = _edges(p, k, edge)
-        if volume == 0.0:  # edge-on
-            continue
-        a0, b0, c0 = edge[0, 0], edge[0, 1], edge[0, 2]
-        a1, b1, c1 = edge[1, 0], edge[1, 1], edge[1, 2]
-        a2, b2, c2 = edge[2, 0], edge[2, 1], edge[2, 2]
-        for y in range(y0, y1):
-            v = y + 0.5
-            row0, row1, row2 = b0 * v + c0, b1 * v + c1, b2 * v + c2
-            for x in range(x0, x1):
-                u = x + 0.5
-                w0, w1, w2 = a0 * u + row0, a1 * u + row1, a2 * u + row2
-                if w0 < 0.0 or w1 < 0.0 or w2 < 0.0:
-                    continue
-                total = w0 + w1 + w2
-                if total <= 0.0:
-                    continue
-                z = volume / total
-                if z < near or z >= depth[y, x]:
-                    continue
-                depth[y, x] = z
-                face[y, x] = t
-                barycentric[y, x, 0] = w0 / total
-                barycentric[y, x, 1] = w1 / total
-                barycentric[y, x, 2] = w2 / total
-    return face, barycentric, depth
+        if drawn[t] and np.isfinite(p.sum()):
+            x0, x1, y0, y1 = _bounds(p, k, width, height, near)
+            if x0 < x1:
+                bounds[t, 0], bounds[t, 1], bounds[t, 2], bounds[t, 3] = x0, x1, y0, y1
+    return bounds
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _interpolate(face, barycentric, attributes, faces):
     height, width = face.shape
     channels = attributes.shape[1]

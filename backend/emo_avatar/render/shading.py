@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 
-import numba
 import numpy as np
 from PIL import Image
 from scipy.spatial import cKDTree
@@ -18,21 +17,25 @@ from scipy.spatial import cKDTree
 from emo_avatar.head.data import HeadData, texture_path, wrinkle_path
 from emo_avatar.render.camera import Camera
 from emo_avatar.render.eye_shading import EYES, eye_light
-from emo_avatar.render.lighting import (
-    GROUND,
-    KEY,
-    LAMPS,
-    SKY,
-    ViewAxes,
-    bilinear,
-    displayed,
-    linear,
-    lit_share,
-    openness,
+from emo_avatar.render.light_kernels import (
+    FOLDING,
+    MATERIAL,
+    MOUTH_DEPTH,
+    NORMAL,
+    POINT,
+    SURFACE,
+    average,
+    display,
+    illuminate,
+    interpolate_surface,
+    paint,
 )
-from emo_avatar.render.mesh import MeshFragments, rasterize_mesh
+from emo_avatar.render.lighting import KEY, ViewAxes, linear, shadow_camera, view_numbers
+from emo_avatar.render.mesh import MeshFragments, rasterize_mesh, vertex_normals
+from emo_avatar.render.splat.simd import LANES
+from emo_avatar.render.splat.threads import share_out
 from emo_avatar.render.strain import shortening
-from emo_avatar.render.subdivision import SmoothMesh, smooth_mesh
+from emo_avatar.render.subdivision import Tessellation, tessellation
 
 SUPERSAMPLING = 2
 
@@ -57,13 +60,7 @@ LINING = Material(0.30, 0.18, 0.15, 0.50, 0.004)  # deep in the mouth no lamp is
 OF_PART = {"upper_teeth": WET, "lower_teeth": WET, "tongue": WET, "lashes": HAIR}
 OF_REGION = {"lips": LIPS, "scalp": SCALP, "mouth_bag": LINING}
 
-CREVICE = (0.78, 1.0, 1.06)  # exponents of occlusion by colour: light that skin hides stays red
-MOUTH_DEPTH = 0.028  # metres from the lips over which light falls to 1 / e
-FILM, FILM_SHARE = 0.65, 0.22  # the oily film on skin: its roughness against the skin's, its share of the shine
-RELIEF = 0.0012  # metres by which white stands above black in the texture: its dark specks are pores
 FOLDS_BETWEEN = (0.04, 0.30)  # compression of the skin at which folds appear and are fully drawn
-FOLD_DEPTH, FOLD_SHADE = 0.0012, 0.45  # metres; share of the sky that a full fold hides
-STEEPEST = 0.5  # slope of all relief
 
 # Heads without a texture are drawn in these colours (sRGB).
 PLAIN_SKIN = (0.76, 0.59, 0.50)
@@ -103,19 +100,28 @@ def shade(
     scale = np.array([[SUPERSAMPLING], [SUPERSAMPLING], [1]], np.float32)
     large = Camera(camera.viewmat, camera.K * scale, camera.width * SUPERSAMPLING, camera.height * SUPERSAMPLING)
     vertices = np.asarray(vertices, np.float64)
-    if rest is None:
-        folding = np.zeros((len(vertices), 3))
-    else:
+    look = _look(head)
+    fine, normals = look.mesh.smooth(vertices, vertex_normals(vertices, head.faces))
+    attributes = look.attributes.copy()
+    attributes[:, POINT : POINT + 3], attributes[:, NORMAL : NORMAL + 3] = fine, normals
+    if rest is not None:
         folding = _folding(np.asarray(rest, np.float64), vertices, head.faces)
-    mesh = smooth_mesh(head, vertices)
-    fragments = rasterize_mesh(mesh.vertices, mesh.faces, large)
-    colour = np.zeros((large.height, large.width, 3), np.float32)
-    # Tone-mapped before averaging, so that a highlight does not outshine its neighbours in the pixel.
-    colour[fragments.covered] = displayed(_light(head, mesh, large, fragments, folding))
-    blocks = (camera.height, SUPERSAMPLING, camera.width, SUPERSAMPLING)
-    alpha = fragments.covered.reshape(blocks).mean((1, 3))[..., None]
-    colour = colour.reshape(*blocks, 3).mean((1, 3)) / np.maximum(alpha, 1e-6)
-    return np.round(255 * np.concatenate([colour, alpha], -1)).astype(np.uint8)
+        attributes[:, FOLDING : FOLDING + 3] = look.mesh.refine(folding)
+    fragments = rasterize_mesh(fine, look.mesh.faces, large)
+    picture = np.zeros((camera.height, camera.width, 4), np.uint8)
+    rows, columns = np.nonzero(fragments.covered)
+    if len(rows) > 0:
+        colour = _light(head, look, vertices, attributes, large, fragments, _padded(rows), _padded(columns))
+        # Tone-mapped before averaging, so that a highlight does not outshine its neighbours in the pixel.
+        share_out(display, colour.reshape(-1))
+        sums = np.zeros(picture.shape, np.float32)
+        average(columns, rows, colour[: len(rows)], SUPERSAMPLING, sums, picture)
+    return picture
+
+
+def _padded(numbers: np.ndarray) -> np.ndarray:  # [N] -> [N'], whole vectors
+    """The last is repeated."""
+    return np.pad(numbers, (0, -len(numbers) % LANES), mode="edge")
 
 
 def _folding(rest: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:  # -> [V, 3] in [0, 1]
@@ -124,64 +130,88 @@ def _folding(rest: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> np.nd
     return np.clip((shortening(rest, vertices, faces) - low) / (high - low), 0, 1)
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What is the same in every picture of a head."""
+
+    mesh: Tessellation
+    attributes: np.ndarray  # [V', 16] float32; depths in the mouth and materials, the rest zero
+    part: np.ndarray  # [F'] index into the names of the head's parts
+    has_relief: np.ndarray  # [F'] bool
+    casts: np.ndarray  # [F] bool, the head's faces that cast shadows
+    texture: np.ndarray | None  # [h, w, 3] linear light
+    plain: np.ndarray  # [parts, 3] linear light, for a head without texture
+
+
+@lru_cache(maxsize=2)
+def _look(head: HeadData) -> _Look:
+    mesh = tessellation(head)
+    attributes = np.zeros((head.n_vertices, SURFACE), np.float32)
+    attributes[:, MOUTH_DEPTH] = _mouth_depth(head)
+    attributes[:, MATERIAL : MATERIAL + 5] = _materials(head)
+    part = head.face_part[mesh.parent]
+    names = head.part_names
+    return _Look(
+        mesh,
+        mesh.refine(attributes),
+        part,
+        part == (names.index("skin") if "skin" in names else -1),
+        head.face_part != (names.index("lashes") if "lashes" in names else -1),
+        open_head_texture() if head.name == "open" else None,
+        linear(np.array([PLAIN_PARTS.get(name, PLAIN_SKIN) for name in names], np.float32)),
+    )
+
+
 def _light(
     head: HeadData,
-    mesh: SmoothMesh,
+    look: _Look,
+    vertices: np.ndarray,  # [V, 3]
+    attributes: np.ndarray,  # [V', 16] of the finer mesh
     camera: Camera,
     fragments: MeshFragments,
-    folding: np.ndarray,  # [V, 3] in [0, 1]
+    rows: np.ndarray,  # [N] of the covered pixels
+    columns: np.ndarray,  # [N]
 ) -> np.ndarray:
-    """Linear light ``[N, 3]`` of the covered pixels, row by row."""
-    vertices = mesh.vertices[: head.n_vertices]
-    covered = fragments.covered
-    face = fragments.face[covered]
-    part = head.face_part[mesh.parent[face]]
-    axes = ViewAxes.of(camera)
-    attributes = np.c_[mesh.vertices, mesh.normals, mesh.refine(np.c_[_mouth_depth(head), folding, _materials(head)])]
-    seen = fragments.interpolate(attributes, mesh.faces)[covered]
-    points, normal, mouth_depth, material = seen[:, :3], seen[:, 3:6], seen[:, 6], seen[:, 10:]
-    outward = (camera.position - points).astype(np.float32)
-    outward /= np.linalg.norm(outward, axis=1, keepdims=True)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
-    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
-    back = (np.cross(b - a, c - a) * (camera.position - a)).sum(1) < 0  # [F]
-    normal = np.where(back[face][:, None], -normal, normal)
+    """Linear light ``[N, 3]`` that the covered pixels show."""
+    n = len(rows)
+    pixels = rows * camera.width + columns
+    face, barycentric = fragments.face.reshape(-1), fragments.barycentric.reshape(-1, 3)
+    seen = np.empty((n, SURFACE), np.float32)
+    share_out(interpolate_surface, pixels, face, barycentric, attributes, look.mesh.faces, seen)
 
-    texture = open_head_texture() if head.name == "open" else None
-    if texture is None:
-        plain = np.array([PLAIN_PARTS.get(name, PLAIN_SKIN) for name in head.part_names], np.float32)
-        albedo = linear(plain)[part]
+    albedo, fold = np.empty((n, 3), np.float32), np.zeros(n, np.float32)
+    height = np.full(len(face), np.nan, np.float32)
+    face = face[pixels]
+    part = look.part[face]
+    if look.texture is None:
+        albedo[:] = look.plain[part]
     else:
-        uv = fragments.interpolate(mesh.uv, mesh.uv_faces)[covered]
-        albedo = bilinear(texture, uv)
-        fold = (seen[:, 7:10] * bilinear(open_head_wrinkles(), uv)).max(1)
-    open_share = openness(fragments, normal, camera) * np.exp(-mouth_depth / MOUTH_DEPTH)
-    casts = head.face_part != (head.part_names.index("lashes") if "lashes" in head.part_names else -1)
-    lit = lit_share(vertices, head.faces, casts, points, normal, axes.direction(KEY))
-    if texture is not None:
-        height = RELIEF * np.sqrt(albedo[:, 1]) - FOLD_DEPTH * fold
-        normal = _in_relief(normal, height, part == head.part_names.index("skin"), fragments, camera, axes)
-        open_share = open_share * (1 - FOLD_SHADE * fold)
-    light = _reflect(
-        albedo,
-        material,
-        normal,
-        outward,
-        open_share,
-        lit,
-        np.stack([axes.direction(lamp) for lamp in LAMPS]),
-        np.array([lamp.colour for lamp in LAMPS], np.float32),
-        LAMPS.index(KEY),
-        axes.up,
-        np.array(SKY, np.float32),
-        np.array(GROUND, np.float32),
-        np.array(CREVICE, np.float32),
-    )
+        maps = (look.mesh.uv, look.mesh.uv_faces, look.texture, open_head_wrinkles(), look.has_relief)
+        share_out(paint, pixels, fragments.face.reshape(-1), barycentric, *maps, seen, albedo, fold, height)
+
+    lamp = shadow_camera(vertices, ViewAxes.of(camera).direction(KEY))
+    shadow = rasterize_mesh(vertices, head.faces, lamp, look.casts).depth
+    a, b, c = (attributes[look.mesh.faces[:, k], POINT : POINT + 3] for k in range(3))
+    side = np.sign((np.cross(b - a, c - a) * (camera.position - a)).sum(1)).astype(np.float32)  # [F']
+    light, outward = np.empty((n, 3), np.float32), np.empty((n, 3), np.float32)
+    open_share, lit = np.empty(n, np.float32), np.empty(n, np.float32)
+    share_out(
+        illuminate, view_numbers(camera, lamp), columns.astype(np.float32), rows.astype(np.float32), side[face],
+        fragments.depth, shadow, height, seen, albedo, fold, light, outward, open_share, lit,
+    )  # fmt: skip
     for name in EYES:
         if name in head.part_names:
-            own = part == head.part_names.index(name)
+            own = np.flatnonzero(part == head.part_names.index(name))
             light[own] = eye_light(
-                head, name, vertices, axes, texture, points[own], outward[own], open_share[own], lit[own]
+                head,
+                name,
+                vertices,
+                ViewAxes.of(camera),
+                look.texture,
+                seen[own, POINT : POINT + 3],
+                outward[own],
+                open_share[own],
+                lit[own],
             )
     return light
 
@@ -204,70 +234,3 @@ def _mouth_depth(head: HeadData) -> np.ndarray:  # -> [V] metres
     if lips.any() and inside.any():
         depth[inside] = cKDTree(head.v_template[lips]).query(head.v_template[inside])[0]
     return depth
-
-
-def _in_relief(
-    normal: np.ndarray,  # [N, 3]
-    height: np.ndarray,  # [N] metres above the smooth surface
-    is_skin: np.ndarray,  # [N] bool
-    fragments: MeshFragments,
-    camera: Camera,
-    axes: ViewAxes,
-) -> np.ndarray:  # [N, 3]
-    """Normals tilted by the relief of the skin."""
-    covered = fragments.covered
-    image = np.full(covered.shape, np.nan, np.float32)
-    image[covered] = np.where(is_skin, height, np.nan)
-    down, across = np.gradient(image)
-    slope = np.stack([across[covered], down[covered]], 1)
-    slope *= (float(camera.K[0, 0]) / fragments.depth[covered])[:, None]
-    slope = np.nan_to_num(np.clip(slope, -STEEPEST, STEEPEST), copy=False)  # beside other parts the relief ends
-    tilted = normal - slope[:, :1] * axes.right + slope[:, 1:] * axes.up
-    return (tilted / np.linalg.norm(tilted, axis=1, keepdims=True)).astype(np.float32)
-
-
-@numba.njit(cache=True, nogil=True)
-def _trowbridge_reitz(n_dot_h, roughness):
-    a2 = roughness**4
-    spread = n_dot_h * n_dot_h * (a2 - 1) + 1
-    return a2 / (np.pi * spread * spread)
-
-
-@numba.njit(cache=True, nogil=True)
-def _reflect(albedo, material, normal, outward, open_share, lit, towards, colours, key, up, sky, ground, crevice):
-    """Light ``[N, 3]`` off a surface: wrapped diffuse light and two specular lobes (Trowbridge-Reitz, Schlick).
-
-    ``towards, colours [L, 3]`` are the lamps, of which ``key`` alone casts shadows (``lit [N]``).
-    """
-    light = np.empty_like(albedo)
-    hidden = np.empty(3)  # what occlusion leaves of direct light
-    for i in range(albedo.shape[0]):
-        nx, ny, nz = normal[i, 0], normal[i, 1], normal[i, 2]
-        ox, oy, oz = outward[i, 0], outward[i, 1], outward[i, 2]
-        facing = max(nx * ox + ny * oy + nz * oz, 0.05)
-        roughness, reflectance = material[i, 3], material[i, 4]
-        above = 0.5 + 0.5 * (nx * up[0] + ny * up[1] + nz * up[2])
-        for c in range(3):
-            ambient = above * sky[c] + (1 - above) * ground[c]
-            hidden[c] = open_share[i] ** (0.5 * crevice[c])
-            light[i, c] = albedo[i, c] * ambient * hidden[c] * hidden[c]
-        for k in range(towards.shape[0]):
-            lx, ly, lz = towards[k, 0], towards[k, 1], towards[k, 2]
-            cosine = nx * lx + ny * ly + nz * lz
-            reach = lit[i] if k == key else 1.0
-            hx, hy, hz = ox + lx, oy + ly, oz + lz
-            size = np.sqrt(hx * hx + hy * hy + hz * hz) + 1e-6
-            n_dot_h = max((nx * hx + ny * hy + nz * hz) / size, 0.0)
-            o_dot_h = min(max((ox * hx + oy * hy + oz * hz) / size, 0.0), 1.0)
-            fresnel = reflectance + (1 - reflectance) * (1 - o_dot_h) ** 5
-            lobes = (1 - FILM_SHARE) * _trowbridge_reitz(n_dot_h, roughness)
-            lobes += FILM_SHARE * _trowbridge_reitz(n_dot_h, FILM * roughness)
-            visible = max(cosine, 0.0) / (4 * facing * max(cosine, 0.2))
-            shine = lobes * fresnel * visible * open_share[i] * reach
-            for c in range(3):
-                wrap = material[i, c]
-                spread = max((cosine + wrap) / (1 + wrap), 0.0) ** (1 + wrap) * hidden[c]
-                if reach < 1.0:  # light that enters beside a shadow's edge leaves inside it, redder
-                    spread *= reach ** (1 / (1 + 1.5 * wrap))
-                light[i, c] += (albedo[i, c] * spread + shine) * colours[k, c]
-    return light

@@ -21,7 +21,7 @@ from emo_avatar.server.engine import Engine
 from emo_avatar.server.jobs import Jobs, events
 from emo_avatar.server.log import LogRing
 from emo_avatar.server.refusals import Refusal, refusal_of
-from emo_avatar.server.uploads import MB, read_body, receive_file, safe_file_name, safe_title
+from emo_avatar.server.uploads import MB, drain, read_body, receive_file, safe_file_name, safe_title
 
 if TYPE_CHECKING:
     from emo_avatar.server.avatars import Avatars
@@ -249,7 +249,9 @@ def create_app(backend: Backend) -> FastAPI:
         return _arrays(await engine.brisk(work))
 
     @app.exception_handler(Refusal)
-    async def refused(_: Request, error: Refusal) -> JSONResponse:
+    async def refused(request: Request, error: Refusal) -> JSONResponse:
+        if error.code == "too_large":
+            await drain(request.receive)
         return _refused(error)
 
     @app.exception_handler(RequestValidationError)

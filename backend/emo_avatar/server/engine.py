@@ -85,12 +85,15 @@ class Engine:
             raise refusal_of(error) from error
 
     def prepare_thread(self) -> None:
-        """PyTorch keeps its number of threads per thread, and starts it at what another one may have set meanwhile."""
+        """Many threads compute at once here: OpenMP, which spins while it waits, would make them all wait."""
         self._finished.wait()
         if self._failure is None:
             import torch
 
-            torch.set_num_threads(self._threads)
+            from emo_avatar.render.splat.threads import set_kernel_threads
+
+            torch.set_num_threads(1)
+            set_kernel_threads(self._threads)
 
     def _load(self) -> None:
         start = time.perf_counter()
@@ -98,7 +101,7 @@ class Engine:
             from emo_avatar.server.warm_up import warm_up_first, warm_up_rest
 
             self.device = self._choose_device()
-            self._threads = _threads()
+            self._threads = _cores()
             self._device_name = _device_name(self.device)
             warm_up_first(self.device)
         except BaseException as error:  # told to whoever asks: the process stays to tell it
@@ -113,7 +116,7 @@ class Engine:
             _log.warning("warming up: %s", refusal_of(error).sentence)
 
 
-def _threads() -> int:
+def _cores() -> int:
     import torch
 
     return torch.get_num_threads()

@@ -25,19 +25,27 @@ from emo_avatar.motion.flame_sequence import FRAME_FIELDS, FlameSequence
 from emo_avatar.server.arrays import pack
 from emo_avatar.server.avatars import HeldAvatar
 
-# Pixels of the pictures that colours are taken from. A portrait's face has half as many, so that more show no more.
-RENDERED = 1024
+# Pixels of the baked texture and of the pictures that it is baked from: in both, a face is about twice as large as in
+# the portrait that an avatar is made of, so that more would show no more.
+BAKED = 1024
 _FLOATS = ("v_template", "posedirs", "J_regressor", "weights", "uv", "arkit_to_expr", "arkit_to_pose")
 _INTEGERS = ("faces", "quads", "uv_faces", "uv_quads", "vertex_part", "face_part")
 
 
-def head_of(held: HeldAvatar) -> HeadData:
+def prepare(held: HeldAvatar, progress: Progress) -> None:
+    """Work out now what will be asked for next."""
+    prepared = 0.6 if isinstance(held.avatar.rig, LamRig) else 0.0
+    head_of(held, lambda fraction, doing: progress(prepared * fraction, doing))
+    texture(held, lambda fraction, doing: progress(prepared + (1 - prepared) * fraction, doing))
+
+
+def head_of(held: HeldAvatar, progress: Progress = lambda fraction, doing: None) -> HeadData:
     """The person's head; worked out once for a rig that has none of its own."""
     rig = held.avatar.rig
     if isinstance(rig, FlameRig):
         return rig.head
     if isinstance(rig, LamRig):
-        return held.derived("head", lambda: flame_head(rig, held.avatar.name))
+        return held.derived("head", lambda: flame_head(rig, held.avatar.name, progress))
     raise UserError("This kind of avatar has no head that can be shown as a mesh.")
 
 
@@ -58,23 +66,28 @@ def head_message(held: HeldAvatar) -> bytes:
     return pack(arrays, document)
 
 
-def texture_png(held: HeldAvatar, size: int, progress: Progress = lambda fraction, doing: None) -> bytes:
-    """The person's colours over the head's UVs."""
-    return held.derived(f"texture {size}", lambda: _texture_png(held, size, progress))
+def texture_png(held: HeldAvatar, size: int) -> bytes:
+    """The person's colours over the head's UVs, a square of ``size`` pixels."""
+    image = Image.fromarray(texture(held)).resize((size, size), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    image.save(stream, "PNG", compress_level=3)
+    return stream.getvalue()
 
 
-def _texture_png(held: HeldAvatar, size: int, progress: Progress) -> bytes:
-    head = head_of(held)
+def texture(held: HeldAvatar, progress: Progress = lambda fraction, doing: None) -> np.ndarray:
+    """The person's colours ``[BAKED, BAKED, 3]`` uint8; baked once."""
+    return held.derived("texture", lambda: _baked(held, progress))
+
+
+def _baked(held: HeldAvatar, progress: Progress) -> np.ndarray:
+    head, avatar = head_of(held), held.avatar
     if not len(head.uv):
         raise UserError("The avatar's head has no texture coordinates, and so no texture.")
-    avatar = held.avatar
     if avatar.rig.faces is not head.faces:
         avatar = replace(avatar, rig=_Wearing(avatar.rig, head))
-    points, covered = texel_points(head.uv, head.uv_faces, size)
-    image = texture_image(bake_colours(avatar, points, min(size, RENDERED), progress), covered)
-    stream = io.BytesIO()
-    Image.fromarray(to_uint8(image)).save(stream, "PNG", compress_level=3)
-    return stream.getvalue()
+    points, covered = texel_points(head.uv, head.uv_faces, BAKED)
+    colours = bake_colours(avatar, points, BAKED, progress)
+    return to_uint8(texture_image(colours, covered))
 
 
 @dataclass(frozen=True)

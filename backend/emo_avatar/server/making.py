@@ -13,12 +13,13 @@ from emo_avatar.avatar.avatar import Avatar
 from emo_avatar.avatar.files import SUFFIX, load_avatar, save_avatar
 from emo_avatar.avatar.lam_import import import_lam
 from emo_avatar.backbones.uv import build_avatar
-from emo_avatar.server.avatars import Avatars
+from emo_avatar.server.avatars import Avatars, HeldAvatar
+from emo_avatar.server.heads import prepare
 from emo_avatar.server.jobs import Progress
 from emo_avatar.server.performing import open_head
 from emo_avatar.tracking.portrait import track_portrait
 
-TRACKED = 0.1  # share of a portrait's time that finding the face takes
+TRACKED, BUILT = 0.1, 0.8  # shares of a portrait's time until the face is found, and until the avatar is built
 
 
 def make_from_portrait(path: Path, name: str, refine: int, avatars: Avatars, progress: Progress) -> dict[str, Any]:
@@ -26,8 +27,10 @@ def make_from_portrait(path: Path, name: str, refine: int, avatars: Avatars, pro
     progress(0.0, "finding the face")
     head = open_head()
     portrait = track_portrait(path.read_bytes(), head)
-    avatar = build_avatar(portrait, head, name=name, refine=refine, progress=part(progress, TRACKED, 0.95))
-    return _kept(avatar, portrait.notes, avatars, path.parent)
+    avatar = build_avatar(portrait, head, name=name, refine=refine, progress=part(progress, TRACKED, BUILT))
+    held = _kept(avatar, portrait.notes, avatars, path.parent)
+    prepare(held, part(progress, BUILT, 1.0))
+    return held.description()
 
 
 def make_from_file(path: Path, name: str | None, avatars: Avatars, progress: Progress) -> dict[str, Any]:
@@ -35,19 +38,23 @@ def make_from_file(path: Path, name: str | None, avatars: Avatars, progress: Pro
     progress(0.0, "reading")
     if _is_avatar_file(path):
         if name is None:
-            return avatars.add(path).description()
-        return _kept(replace(load_avatar(path), name=name), (), avatars, path.parent)
-    imported = import_lam(path)
-    progress(0.8, "keeping the avatar")
-    avatar = imported.avatar if name is None else replace(imported.avatar, name=name)
-    return _kept(avatar, imported.notes, avatars, path.parent)
+            held = avatars.add(path)
+        else:
+            held = _kept(replace(load_avatar(path), name=name), (), avatars, path.parent)
+    else:
+        imported = import_lam(path)
+        progress(0.2, "keeping the avatar")
+        avatar = imported.avatar if name is None else replace(imported.avatar, name=name)
+        held = _kept(avatar, imported.notes, avatars, path.parent)
+    prepare(held, part(progress, 0.2, 1.0))
+    return held.description()
 
 
-def _kept(avatar: Avatar, notes: tuple[str, ...], avatars: Avatars, folder: Path) -> dict[str, Any]:
+def _kept(avatar: Avatar, notes: tuple[str, ...], avatars: Avatars, folder: Path) -> HeldAvatar:
     with tempfile.TemporaryDirectory(dir=folder) as private:
         file = Path(private) / f"avatar{SUFFIX}"
         save_avatar(avatar, file)
-        return avatars.add(file, notes).description()
+        return avatars.add(file, notes)
 
 
 def _is_avatar_file(path: Path) -> bool:

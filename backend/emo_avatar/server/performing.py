@@ -14,6 +14,7 @@ from emo_avatar.motion.read import OPEN_HEAD, read_motion
 from emo_avatar.motion.timeline import EMOTIONS
 from emo_avatar.server.arrays import Message, malformed, pack
 from emo_avatar.server.avatars import Avatars
+from emo_avatar.server.motion_files import unpacked
 
 MAX_FRAMES = 20_000
 MIN_FPS = 0.1
@@ -47,7 +48,7 @@ def apply_to_drive(message: Message, avatars: Avatars) -> bytes:
 
 def read_motion_file(path: Path, avatars: Avatars, avatar: str, fps: float | None) -> bytes:
     """The answer to a motion file: a sequence in the avatar's own space, at ``fps`` when that is given."""
-    sequence, notes = read_motion(path, driving_head(avatars, avatar))
+    sequence, notes = read_motion(unpacked(path), driving_head(avatars, avatar))
     source_fps = sequence.fps
     if fps is not None:
         sequence = sequence.resample(fps)

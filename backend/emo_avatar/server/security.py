@@ -6,17 +6,17 @@ import hmac
 import ipaddress
 import re
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emo_avatar.server import PROTOCOL
 from emo_avatar.server.refusals import Refusal
+from emo_avatar.server.uploads import drain
 
 OPEN_PATHS = ("/v1/hello", "/docs", "/openapi.json")
-DRAINED_BYTES = 1 << 30  # of a body that nobody wants, read so that the client gets to read the answer
 
 
 class Guard:
@@ -36,7 +36,7 @@ class Guard:
         if refusal is None:
             await self._app(scope, receive, send)
             return
-        await _drain(receive)
+        await drain(receive)
         await JSONResponse(refusal.body, refusal.status, _challenge(refusal))(scope, receive, send)
 
     def _refusal(self, headers: Headers, path: str) -> Refusal | None:
@@ -91,14 +91,3 @@ def _is_address(name: str) -> bool:
 
 def _challenge(refusal: Refusal) -> dict[str, str]:
     return {"WWW-Authenticate": "Bearer"} if refusal.code == "token" else {}
-
-
-async def _drain(receive: Receive, limit: int = DRAINED_BYTES) -> None:
-    while limit > 0:
-        message: Message = await receive()
-        if message["type"] != "http.request" or not message.get("more_body"):
-            return
-        limit -= len(message.get("body", b""))
-
-
-Hosts = Callable[[str], bool]

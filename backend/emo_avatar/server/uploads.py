@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import shutil
 import tempfile
@@ -11,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from starlette.requests import Request
+from starlette.types import Receive
 
 from emo_avatar.server.refusals import Refusal
 
 MB = 1 << 20
 WRITTEN_AT_ONCE = 4 * MB
 MAX_NAME = 100  # characters
+DRAINED_BYTES, DRAINED_SECONDS = 1 << 30, 5.0
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -76,6 +79,21 @@ async def _chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
         if received > limit:
             raise too_large(limit)
         yield chunk
+
+
+async def drain(receive: Receive) -> None:
+    """Read and forget a body that nobody wants, for a while, so that the client gets to read the answer."""
+
+    async def forget() -> None:
+        left = DRAINED_BYTES
+        while left > 0:
+            message = await receive()
+            if message["type"] != "http.request" or not message.get("more_body"):
+                return
+            left -= len(message["body"])
+
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(forget(), DRAINED_SECONDS)
 
 
 def too_large(limit: int) -> Refusal:

@@ -17,6 +17,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(link, "FIRST_LINE", 5.0)
     monkeypatch.setattr(link, "HEARTBEAT", 0.1)
     monkeypatch.setattr(link, "LOST_AFTER", 0.6)
+    monkeypatch.setattr(link, "LOADED", 2.0)
     monkeypatch.setattr(client, "QUICK", 0.4)
 
 
@@ -69,6 +70,7 @@ def test_waiting_for_ready_ends_when_cancelled(session, fake):
         ("newer protocol", State.OUTDATED, "newer than this extension: update the extension"),
         ("later protocol", State.OUTDATED, "newer than this extension"),
         ("answers garbage", State.FAILED, "no message"),
+        ("never ready", State.FAILED, "cannot work: PyTorch is broken"),
         ("dies", State.FAILED, "ended by itself: it was killed, perhaps because memory ran out"),
         ("hangs", State.LOST, "does not answer in time.*restart it"),
         ("closes in the middle", State.LOST, "in the middle|broke off"),

@@ -1,7 +1,6 @@
 """Avatar files: what is written is read again, and what strangers wrote is refused with a sentence."""
 
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def test_a_failed_write_leaves_the_old_file(
     def full_disk(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "replace", full_disk)
+    monkeypatch.setattr(Path, "replace", full_disk)
     with pytest.raises((UserError, OSError)):
         save_avatar(painted_avatar, path)
     assert path.read_bytes() == b"precious"

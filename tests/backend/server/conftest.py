@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
+
+from emo_avatar.assets import fetch
 
 DATA = Path(__file__).parents[2] / "data"
 COMMAND = [sys.executable, "-m", "emo_avatar", "serve", "--device", "cpu"]
@@ -110,6 +112,26 @@ def server() -> Iterator[Server]:
         yield running
     finally:
         running.close()
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., Server]]:
+    """Starts backends of a test's own."""
+    started: list[Server] = []
+
+    def start(*options: str, **popen: Any) -> Server:
+        started.append(Server(*options, **popen))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def portrait() -> bytes:
+    """A photograph of a face."""
+    return fetch("astronaut.png").read_bytes()
 
 
 @pytest.fixture(scope="session")

@@ -119,7 +119,7 @@ def _face_spacing(head: HeadData) -> np.ndarray:  # [F]
     return spacing
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _poisson_discs(points, radius, normals, cell):
     """Dart throwing on a hash grid: keep, in order, each point that no kept one on its side of the surface crowds."""
     n = points.shape[0]

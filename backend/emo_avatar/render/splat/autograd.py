@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from emo_avatar.render.camera import Camera
 from emo_avatar.render.splat import cpu
+from emo_avatar.render.splat.threads import kernel_threads
 
 MAX_THREADS = 8  # beyond, waking them takes longer than their share of the work
 
@@ -61,7 +62,7 @@ class Rasterize(torch.autograd.Function):
 
 
 def _threads() -> int:
-    return min(torch.get_num_threads(), MAX_THREADS)
+    return min(kernel_threads(), MAX_THREADS)
 
 
 def _arrays(means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, sh: Tensor) -> cpu.Arrays:

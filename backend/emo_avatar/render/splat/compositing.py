@@ -56,12 +56,13 @@ ALL_BLOCKS = np.uint64(0xFFFFFFFFFFFFFFFF)
 BATCH = 32  # Gaussians between two looks at which blocks have become opaque
 SMALLEST_ALPHA = 1e-10  # gsplat's, where the expected depth is divided by alpha
 
-# The planes of a block while it is blended: [5, 16] floats. A negative transmittance marks a finished pixel.
-TRANSMITTANCE, SUM_R, SUM_G, SUM_B, SUM_Z = range(5)
-STATE = 5 * LANES
+# The planes of a block while it is blended: [6, 16] floats. A negative transmittance marks a finished pixel; alpha is
+# that of the Gaussian in hand.
+TRANSMITTANCE, ALPHA, SUM_R, SUM_G, SUM_B, SUM_Z = range(6)
+STATE = 6 * LANES
 # The planes in the adjoint. What remains: the part of the loss that lies behind the Gaussians passed so far.
-REMAINDER, BY_R, BY_G, BY_B, BY_Z = range(1, 6)
-ADJOINT_STATE = 6 * LANES
+REMAINDER, BY_R, BY_G, BY_B, BY_Z = range(2, 7)
+ADJOINT_STATE = 7 * LANES
 
 
 @kernel
@@ -203,16 +204,10 @@ def _blend(emit: Emitter, state, records, index, column, row, blocks):
     builder = emit.builder
     record = _load_record(emit, records, index)
     x, y = _from_mean(emit, record, column, row)
-    x, y = x + emit.constant(BLOCK_X), y + emit.constant(BLOCK_Y)
-    t0 = record[CONIC_A] * x + record[CONIC_B] * y
-    s0 = record[CONIC_C] * y
+    _store_alphas(emit, state, STATE, record, x, y, blocks)
     with emit.each_bit(blocks) as block:
-        block_x, block_y = _corner(emit, block)
-        t = t0 + record[CONIC_A] * block_x + record[CONIC_B] * block_y
-        s = s0 + record[CONIC_C] * block_y
         place = emit.offset(state, builder.mul(block, emit.integer(STATE)))
-        transmittance = emit.load(place, TRANSMITTANCE * LANES)
-        alpha, _ = _alpha(record[LOG2_OPACITY] - t * t - s * s)
+        transmittance, alpha = (emit.load(place, plane * LANES) for plane in (TRANSMITTANCE, ALPHA))
         weight, left, _ = _absorb(transmittance, alpha)
         emit.store(left, place, TRANSMITTANCE * LANES)
         for plane, field in ((SUM_R, RED), (SUM_G, GREEN), (SUM_B, BLUE), (SUM_Z, DEPTH)):
@@ -225,16 +220,12 @@ def _blend_backward(emit: Emitter, state, records, index, column, row, blocks, s
     builder = emit.builder
     record = _load_record(emit, records, index)
     x0, y0 = _from_mean(emit, record, column, row)
-    x0, y0 = x0 + emit.constant(BLOCK_X), y0 + emit.constant(BLOCK_Y)
+    _store_alphas(emit, state, ADJOINT_STATE, record, x0, y0, blocks)
     totals = [Register(emit) for _ in range(SUM_DEPTH + 1)]
     with emit.each_bit(blocks) as block:
-        block_x, block_y = _corner(emit, block)
-        x, y = x0 + block_x, y0 + block_y
-        t = record[CONIC_A] * x + record[CONIC_B] * y
-        s = record[CONIC_C] * y
+        x, y, t = _pixels(emit, record, x0, y0, block)
         place = emit.offset(state, builder.mul(block, emit.integer(ADJOINT_STATE)))
-        transmittance, remainder, *by_colour = (emit.load(place, plane * LANES) for plane in range(BY_Z + 1))
-        alpha, is_free = _alpha(record[LOG2_OPACITY] - t * t - s * s)
+        transmittance, alpha, remainder, *by_colour = (emit.load(place, plane * LANES) for plane in range(BY_Z + 1))
         weight, left, goes_on = _absorb(transmittance, alpha)
         emit.store(left, place, TRANSMITTANCE * LANES)
         # d loss / d weight, were it not for what lies behind
@@ -243,7 +234,7 @@ def _blend_backward(emit: Emitter, state, records, index, column, row, blocks, s
         behind = remainder - weight * by_weight
         emit.store(behind, place, REMAINDER * LANES)
         by_alpha = transmittance * by_weight - behind / (1.0 - alpha)
-        v = (goes_on & is_free).select(by_alpha * alpha * LN_2, 0.0)
+        v = (goes_on & (alpha < MAX_ALPHA)).select(by_alpha * alpha * LN_2, 0.0)
         vt = v * t
         for number, term in ((SUM_V, v), (SUM_VT, vt), (SUM_VY, v * y)):
             totals[number].add(term)
@@ -254,18 +245,30 @@ def _blend_backward(emit: Emitter, state, records, index, column, row, blocks, s
     emit.store(emit.sums([total.value for total in totals]), sums, entry)
 
 
-def _corner(emit: Emitter, block: ir.Value) -> tuple[Lanes, Lanes]:
-    """The pixel offset of a block in its tile."""
+def _store_alphas(
+    emit: Emitter, state: ir.Value, stride: int, record: list[Lanes], x: Lanes, y: Lanes, blocks: ir.Value
+) -> None:
+    """Note the alpha of a Gaussian in its ``blocks``, zero where too faint to be drawn.
+
+    A loop of its own: the exponential is a long chain of steps that wait for each other, and a processor looks ahead
+    far enough to work on several blocks at a time only if not much else stands between them.
+    """
+    with emit.each_bit(blocks) as block:
+        _, block_y, t = _pixels(emit, record, x, y, block)
+        s = record[CONIC_C] * block_y
+        log2_alpha = record[LOG2_OPACITY] - t * t - s * s
+        alpha = (log2_alpha >= LOG2_MIN_ALPHA).select(log2_alpha.exp2().minimum(MAX_ALPHA), 0.0)
+        place = emit.offset(state, emit.builder.mul(block, emit.integer(stride)))
+        emit.store(alpha, place, ALPHA * LANES)
+
+
+def _pixels(emit: Emitter, record: list[Lanes], x: Lanes, y: Lanes, block: ir.Value) -> tuple[Lanes, Lanes, Lanes]:
+    """A block's pixels less the mean, and ``t`` of them, for a tile's first pixel at ``x, y`` from the mean."""
     corners = emit.table([SIDE * k for block in range(BLOCKS * BLOCKS) for k in (block % BLOCKS, block // BLOCKS)])
     place = emit.offset(corners, emit.builder.shl(block, emit.integer(1)))
-    return emit.broadcast(emit.load_scalar(place, 0)), emit.broadcast(emit.load_scalar(place, 1))
-
-
-def _alpha(log2_alpha: Lanes) -> tuple[Lanes, Mask]:
-    """Alpha, zero where too faint to be drawn; and where it follows its exponent, neither faint nor clamped."""
-    alpha = log2_alpha.exp2()
-    visible = log2_alpha >= LOG2_MIN_ALPHA
-    return visible.select(alpha.minimum(MAX_ALPHA), 0.0), visible & (alpha < MAX_ALPHA)
+    block_x, block_y = (emit.broadcast(emit.load_scalar(place, axis)) for axis in range(2))
+    x, y = (x + emit.constant(BLOCK_X)) + block_x, (y + emit.constant(BLOCK_Y)) + block_y
+    return x, y, record[CONIC_A] * x + record[CONIC_B] * y
 
 
 def _absorb(transmittance: Lanes, alpha: Lanes) -> tuple[Lanes, Lanes, Mask]:
@@ -318,8 +321,8 @@ def _read_block(emit: Emitter, state, index, rgb, alpha, depth, by_rgb, by_alpha
     remainder = (1.0 - opaque) * by_transmittance + mean_depth * by_mean
     for colour, by_colour in zip(colours, by_colours, strict=True):
         remainder = remainder + colour * by_colour
-    planes = [emit.constant(1.0), remainder, *by_colours, by_weighted_depth]
-    for plane, lanes in enumerate(planes):
+    emit.store(emit.constant(1.0), place, TRANSMITTANCE * LANES)
+    for plane, lanes in enumerate([remainder, *by_colours, by_weighted_depth], REMAINDER):
         emit.store(lanes, place, plane * LANES)
 
 

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numba.core.dispatcher import Dispatcher
 
 from emo_avatar.render.camera import Camera
 from emo_avatar.render.splat import compositing, projection, tiles
 from emo_avatar.render.splat.footprint import view_numbers
-from emo_avatar.render.splat.layout import TILE
+from emo_avatar.render.splat.layout import RECORD, TILE
 from emo_avatar.render.splat.simd import LANES
-from emo_avatar.render.splat.threads import new_counter, run_in_threads
+from emo_avatar.render.splat.threads import share_out
 
 
 @dataclass(frozen=True)
@@ -54,24 +53,24 @@ def render(gaussians: Arrays, camera: Camera, background: np.ndarray, threads: i
     height, width = (_round_up(size, TILE) for size in (camera.height, camera.width))
     tiles_across = width // TILE
     view = view_numbers(camera)
-    records = _cache_lines(rows)
+    records = _aligned(rows, RECORD)
     keys, spans = np.empty(rows, np.uint32), np.empty((rows, 2), np.int32)
     for part, vectors in _whole_vectors(gaussians):
-        _in_threads(threads, projection.project_all, *vectors, view, records[part], keys[part], spans[part])
+        share_out(projection.project_all, *vectors, view, records[part], keys[part], spans[part], threads=threads)
 
     order = tiles.order_by_depth(keys)
     counts = np.zeros((tiles.PARTS, tiles_across * (height // TILE)), np.int32)
     ordered_spans = np.empty((len(order), 2), np.int32)
-    _in_threads(threads, tiles.count_entries, order, spans, tiles_across, counts, ordered_spans)
+    share_out(tiles.count_entries, order, spans, tiles_across, counts, ordered_spans, threads=threads)
     tile_starts = tiles.entry_offsets(counts)
     entries = np.empty(tile_starts[-1] + 1, np.int32)
-    _in_threads(threads, tiles.fill_entries, order, ordered_spans, tiles_across, counts, entries)
+    share_out(tiles.fill_entries, order, ordered_spans, tiles_across, counts, entries, threads=threads)
     busiest_first = np.argsort(-np.diff(tile_starts)).astype(np.int32)
 
     rgb = np.empty((height, width, 3), np.float32)
     alpha, depth = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
     lists = (records, entries, tile_starts, busiest_first, tiles_across)
-    _in_threads(threads, compositing.composite, *lists, background, rgb, alpha, depth)
+    share_out(compositing.composite, *lists, background, rgb, alpha, depth, threads=threads)
     return Frame(rgb, alpha, depth, view, records, keys, spans, entries, tile_starts, busiest_first)
 
 
@@ -85,17 +84,19 @@ def render_backward(
 ) -> Arrays:
     """The gradients by the Gaussians; zero for those that are not drawn."""
     first_places = tiles.first_places(frame.keys, frame.spans)
-    sums, places = _cache_lines(len(frame.entries)), np.empty(len(frame.entries), np.int32)
-    _in_threads(
-        threads, compositing.composite_backward, frame.records, frame.spans, frame.entries, first_places,
+    sums, places = _aligned(len(frame.entries), RECORD), np.empty(len(frame.entries), np.int32)
+    share_out(
+        compositing.composite_backward, frame.records, frame.spans, frame.entries, first_places,
         frame.tile_starts, frame.busiest_first, frame.alpha.shape[1] // TILE,
         frame.rgb, frame.alpha, frame.depth, by_rgb, by_alpha, by_depth, sums, places,
+        threads=threads,
     )  # fmt: skip
-    gradients = [np.empty((len(frame.keys), array.shape[1]), np.float32) for array in gaussians]
+    gradients = [_aligned(len(frame.keys), array.shape[1]) for array in gaussians]
     for part, vectors in _whole_vectors(gaussians):
-        _in_threads(
-            threads, projection.project_all_backward, *vectors, frame.view, frame.keys[part], frame.spans[part],
+        share_out(
+            projection.project_all_backward, *vectors, frame.view, frame.keys[part], frame.spans[part],
             first_places[part], places, sums, *(gradient[part] for gradient in gradients),
+            threads=threads,
         )  # fmt: skip
     return Arrays(*(gradient[: len(gaussians)] for gradient in gradients))
 
@@ -110,17 +111,11 @@ def _whole_vectors(gaussians: Arrays) -> Iterator[tuple[slice, list[np.ndarray]]
         yield slice(whole, whole + LANES), [np.pad(array[whole:], ((0, LANES - rest), (0, 0))) for array in gaussians]
 
 
-def _in_threads(threads: int, kernel: Dispatcher, *arguments: object) -> None:
-    counter = new_counter()
-    is_loaded = bool(kernel.overloads)  # if not, let one thread load or compile it
-    run_in_threads(lambda: kernel(counter, *arguments), threads if is_loaded else 1)
-
-
 def _round_up(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
-def _cache_lines(rows: int) -> np.ndarray:  # [rows, 16] float32, aligned to 64 bytes
-    floats = np.empty((rows + 1) * LANES, np.float32)
+def _aligned(rows: int, columns: int) -> np.ndarray:  # [rows, columns] float32 from the border of a cache line on
+    floats = np.empty(rows * columns + 15, np.float32)
     start = -floats.ctypes.data % 64 // 4
-    return floats[start : start + rows * LANES].reshape(rows, LANES)
+    return floats[start : start + rows * columns].reshape(rows, columns)

@@ -70,7 +70,8 @@ def _emitted_shade_backward(count: int) -> Callable:
             is_constant = count == 1  # the same from everywhere
             emit.store(emit.constant(0.0) if is_constant else variable.gradient, by_direction, axis * LANES)
         drawn = emit.load(keys, row).bits_differ(int(NOT_DRAWN))
-        emit.store_columns([drawn.select(variable.gradient, 0.0) for variable in coefficients], by_sh, row)
+        by_coefficients = [drawn.select(variable.gradient, 0.0) for variable in coefficients]
+        emit.store_columns(by_coefficients, by_sh, row, streamed=len(coefficients) % LANES == 0)
 
     return shade_backward
 
@@ -101,7 +102,8 @@ def shade(means, sh, view, row, colours):
 def shade_backward(means, sh, view, row, sums, keys, by_direction, by_sh):
     """The adjoint of ``shade``, from ``sums [16, 16]`` of these Gaussians.
 
-    It goes to ``by_sh`` and, for what comes from the means through the viewing direction, ``by_direction [3, 16]``.
+    It goes to ``by_sh``, which must begin on the border of a cache line, and, for what comes from the means through the
+    viewing direction, ``by_direction [3, 16]``.
     """
     if sh.shape[1] == 3:
         _shade_1_backward(means, sh, view, row, sums, keys, by_direction, by_sh)

@@ -26,7 +26,8 @@ from emo_avatar.render.splat.threads import claim
 from emo_avatar.render.splat.tiles import tile_count
 
 NEAR = 0.01  # metres; what is nearer is not drawn
-AHEAD = 2 * LANES  # Gaussians whose sums are fetched into the cache in advance
+AHEAD = 2 * LANES  # Gaussians whose harmonics and sums are fetched into the cache in advance
+FLOATS_OF_A_LINE = 16  # of the cache
 CHUNK = 64  # blocks of sixteen Gaussians that a thread claims at a time
 
 
@@ -44,6 +45,7 @@ def project_all(counter, means, quats, scales, opacities, sh, view, records, key
         if start >= blocks:
             break
         for row in range(start * LANES, min(start + CHUNK, blocks) * LANES, LANES):
+            _fetch_rows(sh, row + AHEAD)
             shade(means, sh, view, row, colours)
             _project_lanes(means, quats, scales, opacities, view, colours, row, records, keys, spans)
 
@@ -66,6 +68,7 @@ def project_all_backward(
         if start >= blocks:
             break
         for row in range(start * LANES, min(start + CHUNK, blocks) * LANES, LANES):
+            _fetch_rows(sh, row + AHEAD)
             soon, later = min(row + AHEAD, len(keys) - 1), min(row + AHEAD + LANES, len(keys) - 1)
             for k in range(first_places[soon], first_places[later]):
                 prefetch(sums, places[k] * RECORD)
@@ -77,6 +80,15 @@ def project_all_backward(
                 means, quats, scales, opacities, view, row, totals, keys, by_direction,
                 by_means, by_quats, by_scales, by_opacities,
             )  # fmt: skip
+
+
+@kernel
+def _fetch_rows(matrix, row):
+    """Fetch sixteen rows into the cache, if they exist."""
+    if row < len(matrix):
+        width = matrix.shape[1]
+        for index in range(row * width, (row + LANES) * width, FLOATS_OF_A_LINE):
+            prefetch(matrix, index)
 
 
 @emitted()

@@ -127,6 +127,14 @@ class Emitter:
     def store_vector(self, vector: ir.Value, address: ir.Value) -> None:
         self.builder.store(vector, self.builder.bitcast(address, vector.type.as_pointer()), align=4)
 
+    def stream_vector(self, vector: ir.Value, address: ir.Value) -> None:
+        """Store a cache line past the caches: it is not read before it is written, and displaces nothing there.
+
+        The address must be a multiple of 64. An atomic operation must follow before another thread reads.
+        """
+        store = self.builder.store(vector, self.builder.bitcast(address, vector.type.as_pointer()), align=64)
+        store.set_metadata("nontemporal", self.builder.module.add_metadata([ir.Constant(INT32, 1)]))
+
     def load_columns(self, matrix: ir.Value, row: ir.Value, width: int) -> list[Lanes]:
         """The ``width`` columns of a row-major matrix, as ``Lanes`` that hold the sixteen rows from ``row`` on."""
         start = self.offset(matrix, self.builder.mul(row, self.integer(width)))
@@ -139,8 +147,8 @@ class Emitter:
             columns += self.transposed([Lanes(self, self.part(values, 0, LANES)) for values in rows])[:count]
         return columns
 
-    def store_columns(self, columns: Sequence[Lanes], matrix: ir.Value, row: ir.Value) -> None:
-        """The inverse of ``load_columns``."""
+    def store_columns(self, columns: Sequence[Lanes], matrix: ir.Value, row: ir.Value, streamed: bool = False) -> None:
+        """The inverse of ``load_columns``; ``streamed`` is for a matrix of whole, aligned cache lines."""
         width = len(columns)
         start = self.offset(matrix, self.builder.mul(row, self.integer(width)))
         if width <= FEW:
@@ -150,7 +158,8 @@ class Emitter:
             group = columns[first : first + LANES]
             rows = self.transposed([*group, *[self.constant(0.0)] * (LANES - len(group))])
             for k, values in enumerate(rows):
-                self.store_vector(self.part(values.value, 0, len(group)), self.offset(start, k * width + first))
+                store = self.stream_vector if streamed else self.store_vector
+                store(self.part(values.value, 0, len(group)), self.offset(start, k * width + first))
 
     def deinterleaved(self, vector: ir.Value) -> list[Lanes]:
         """``<16 c x float>``, being sixteen groups of c, as c ``Lanes``."""
@@ -182,6 +191,19 @@ class Emitter:
     def as_lanes(self, integers: ir.Value) -> Lanes:
         """The bits of ``<16 x i32>`` carried as floats."""
         return Lanes(self, self.builder.bitcast(integers, FLOATS))
+
+    def as_floats(self, integers: ir.Value) -> Lanes:
+        """``<16 x i32>`` as numbers."""
+        return Lanes(self, self.builder.sitofp(integers, FLOATS))
+
+    def gather(self, pointer: ir.Value, indices: ir.Value) -> Lanes:
+        """The floats at ``<16 x i32>`` indices."""
+        value = ir.Constant(FLOATS, ir.Undefined)
+        for lane in range(LANES):
+            position = ir.Constant(INT32, lane)
+            index = self.builder.sext(self.builder.extract_element(indices, position), INT64)
+            value = self.builder.insert_element(value, self.load_scalar(pointer, index), position)
+        return Lanes(self, value)
 
     def table(self, values: Sequence[float]) -> ir.Value:
         """A pointer to constant floats."""

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core.dispatcher import Dispatcher
 
 from emo_avatar.render.splat.simd import Emitter, emitted
 
@@ -27,6 +28,25 @@ def claim(emit: Emitter, counter: ir.Value) -> ir.Value:
 
 def new_counter() -> np.ndarray:  # [1] int64
     return np.zeros(1, np.int64)
+
+
+_here = threading.local()
+
+
+def kernel_threads() -> int:
+    """How many threads share a kernel that the calling thread runs: as many as PyTorch uses, unless it was set."""
+    import torch
+
+    return getattr(_here, "count", None) or torch.get_num_threads()
+
+
+def set_kernel_threads(count: int) -> None:
+    """Set it for the calling thread alone.
+
+    A process that computes in several threads at once gives PyTorch one thread each, whose OpenMP spins where cores are
+    few, and kernels all cores.
+    """
+    _here.count = count
 
 
 class _Job:
@@ -80,6 +100,16 @@ def run_in_threads(task: Callable[[], None], threads: int) -> None:
     for _ in range(threads - 1):
         _jobs.put(job)
     job.run()
+
+
+def share_out(kernel: Dispatcher, *arguments: object, threads: int | None = None) -> None:
+    """Run a compiled kernel, whose first argument is a counter to claim work from, in several threads.
+
+    They are ``kernel_threads()`` unless told otherwise.
+    """
+    counter = new_counter()
+    is_loaded = bool(kernel.overloads)  # if not, let one thread load or compile it
+    run_in_threads(lambda: kernel(counter, *arguments), (threads or kernel_threads()) if is_loaded else 1)
 
 
 def _start_helpers(count: int) -> None:

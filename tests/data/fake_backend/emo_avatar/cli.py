@@ -91,6 +91,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         if MODE == "answers garbage":
             return self.body(b"\x00\xff not JSON", "application/json")
+        if MODE == "never ready":
+            failure = {"code": "internal", "sentence": "PyTorch is broken."}
+            return self.answer({"version": "0.1.0", "protocol": 1, "ready": False, "failure": failure})
         if MODE == "closes every time":
             self.close_connection = True  # without saying so
         self.answer({"version": "0.1.0", "protocol": 1, "ready": age > 0.5, "device": {"kind": "cpu", "name": "fake"}})

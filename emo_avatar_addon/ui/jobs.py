@@ -1,0 +1,30 @@
+"""Long work as it goes on: in the status bar, and wherever a panel says `draw_jobs`."""
+
+from typing import Any
+
+import bpy
+
+from ..ops import jobs
+
+
+def draw_jobs(layout: Any) -> None:
+    """A bar with a cancel button for each piece of work that runs."""
+    for index, job in enumerate(jobs.running):
+        row = layout.row(align=True)
+        row.progress(factor=job.fraction, text=f"{job.label}: {job.doing}" if job.doing else job.label)
+        row.operator("emo_avatar.cancel_job", text="", icon="X").index = index
+
+
+def draw_status_bar(self: Any, context: Any) -> None:
+    if jobs.running:
+        row = self.layout.row(align=True)
+        row.ui_units_x = 16
+        draw_jobs(row)
+
+
+def register() -> None:
+    bpy.types.STATUSBAR_HT_header.append(draw_status_bar)
+
+
+def unregister() -> None:
+    bpy.types.STATUSBAR_HT_header.remove(draw_status_bar)

@@ -1,0 +1,1 @@
+"""Splats in Blender: the render engine, the viewport overlay, the compositing recipe."""

@@ -1,0 +1,98 @@
+"""What is asked of the backend's renderer and what it answers; colours on their way into Blender. No `bpy`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .camera import View
+
+FAR = 1e10  # depth where there is nothing, as Cycles has it
+POSE_FIELDS = ("expression", "rotation", "neck_pose", "jaw_pose", "eyes_pose", "translation")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An avatar as Blender shows it at one frame; FLAME parameters are in metres and axis-angle radians."""
+
+    avatar_id: str
+    world: np.ndarray  # [4, 4] Blender's world from FLAME space: a similarity
+    pose: Mapping[str, np.ndarray]  # expression [100]; rotation, neck_pose, jaw_pose, translation [3]; eyes_pose [6]
+
+    @property
+    def key(self) -> bytes:
+        """Equal for equal looks."""
+        fields = (np.asarray(self.pose[name], np.float32).tobytes() for name in POSE_FIELDS)
+        return b"".join([self.avatar_id.encode(), np.asarray(self.world, np.float32).tobytes(), *fields])
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a view shows of the avatars."""
+
+    view: View
+    rgba: np.ndarray  # [H, W, 4] display sRGB, alpha premultiplied; uint8 or float32
+    depth: np.ndarray  # [H, W] float32 metres along the camera's axis, 0 where there is nothing
+
+    def in_scene(self, scene_from_linear: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """For a render result: colours [H, W, 4] as `scene_linear` has them; depth [H, W], `FAR` for nothing."""
+        depth = np.where(self.rgba[..., 3] > 0, self.depth - self.view.setback, FAR)
+        return scene_linear(self.rgba, scene_from_linear), depth.astype(np.float32)
+
+
+def fetch_picture(
+    render: Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], Mapping[str, np.ndarray]],  # Client.render
+    view: View,
+    avatars: Sequence[Shown],
+    precision: str = "float32",  # or "uint8"
+) -> Picture:
+    """Have the backend render; an empty picture without asking it when there are no avatars."""
+    if not avatars:
+        size = (view.height, view.width)
+        return Picture(view, np.zeros((*size, 4), np.dtype(precision)), np.zeros(size, np.float32))
+    arrays = {"viewmat": view.viewmat, "K": view.K}
+    for number, avatar in enumerate(avatars):
+        arrays[f"{number}.world"] = avatar.world
+        arrays |= {f"{number}.{name}": avatar.pose[name] for name in POSE_FIELDS}
+    document = {
+        "width": view.width,
+        "height": view.height,
+        "avatars": [avatar.avatar_id for avatar in avatars],
+        "format": precision,
+        "depth": True,
+    }
+    answer = render(arrays, document)
+    return Picture(view, answer["rgba"], answer["depth"])
+
+
+def scene_linear(rgba: np.ndarray, scene_from_linear: np.ndarray | None = None) -> np.ndarray:  # [H, W, 4], [3, 3]
+    """Premultiplied display sRGB as premultiplied scene-linear float32, Rec. 709 unless the matrix says otherwise.
+
+    It is the straight colour that is decoded, so that translucent hair keeps its hue.
+    """
+    if rgba.dtype == np.uint8:
+        rgba = rgba.astype(np.float32) / 255
+    out = np.zeros(rgba.shape, np.float32)
+    shown = rgba[..., 3] > 0
+    alpha = rgba[shown, 3:]
+    linear = decode_srgb(rgba[shown, :3] / alpha)
+    if scene_from_linear is not None:
+        linear = linear @ np.asarray(scene_from_linear, np.float32).T
+    out[shown, :3] = linear * alpha
+    out[shown, 3:] = alpha
+    return out
+
+
+def decode_srgb(colour: np.ndarray) -> np.ndarray:
+    """The transfer curve of IEC 61966-2-1, continued above 1."""
+    colour = np.maximum(colour, 0)
+    return np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+
+
+def encode_srgb(linear: np.ndarray) -> np.ndarray:
+    """The inverse of `decode_srgb`."""
+    linear = np.maximum(linear, 0)
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)

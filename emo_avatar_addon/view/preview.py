@@ -1,0 +1,88 @@
+"""What a viewport asks for while it moves and when it stands still. No `bpy`, no drawing."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+
+from ..errors import AddonError
+from ..link.latest import Latest
+from .camera import View
+from .picture import Picture, Shown
+
+SETTLED = 0.15  # seconds without a change after which the full resolution is worth its time
+BUDGET = 0.030  # seconds that a picture may take while the view moves
+SMALLEST = 0.15  # of the full width and height
+RETRY = 3.0  # seconds after a failure before the same is asked for again
+LEARNING = 0.5  # how much of the estimated speed the newest measurement makes up
+
+
+class Preview:
+    """Keeps the newest picture of a viewport at hand.
+
+    Pictures come in a thread of their own: while things change, each is as large as `BUDGET` allows by the speed
+    measured so far; once they have settled, one of full size. Everything but the fetching runs in the main thread.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[View, Sequence[Shown]], Picture],  # called in the thread
+        redraw: Callable[[float], object],  # safe from any thread: draw the viewport again, in so many seconds
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.picture: Picture | None = None
+        self.problem: str | None = None  # a sentence, while what is wanted could not be had
+        self._fetch, self._redraw, self._clock = fetch, redraw, clock
+        self._worker = Latest("Emo Avatar preview")
+        self._key: tuple[bytes, ...] = ()
+        self._since = -SETTLED  # when what is wanted last changed
+        self._asked: tuple[tuple[bytes, ...], float] | None = None  # what was last asked for, and at what scale
+        self._failed = -RETRY
+        self._seconds_per_pixel = 0.0
+
+    def want(self, view: View, avatars: Sequence[Shown]) -> None:
+        """Say at every redraw what the viewport shows now. Quick; never waits."""
+        now = self._clock()
+        key: tuple[bytes, ...] = (view.viewmat.tobytes(), view.K.tobytes(), f"{view.width}x{view.height}".encode())
+        key += tuple(avatar.key for avatar in avatars)
+        if key != self._key:
+            self._key, self._since = key, now
+        settled = now - self._since >= SETTLED
+        scale = 1.0 if settled or self._asked is None else self._moving_scale(view)
+        if not settled and scale < 1:
+            self._redraw(SETTLED)
+        if self._asked == (key, scale) or (self._asked == (key, 1.0)):
+            if self.problem and now - self._failed >= RETRY:
+                self._asked = None  # and ask again below
+            else:
+                return
+        self._asked = (key, scale)
+        avatars = tuple(avatars)
+        self._worker.submit(lambda: self._run(key, view if scale == 1 else view.scaled(scale), avatars))
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def _moving_scale(self, view: View) -> float:
+        seconds = self._seconds_per_pixel * view.width * view.height
+        return 1.0 if seconds <= BUDGET else max(SMALLEST, (BUDGET / seconds) ** 0.5)
+
+    def _run(self, key: tuple[bytes, ...], view: View, avatars: tuple[Shown, ...]) -> None:
+        begin = self._clock()
+        try:
+            self.picture = self._fetch(view, avatars)
+            self.problem = None
+        except AddonError as error:
+            self.problem, self._failed = str(error), self._clock()
+            self._redraw(RETRY)
+        except Exception as error:  # the thread has to live on
+            traceback.print_exc()
+            self.problem, self._failed = f"The splats could not be drawn ({type(error).__name__}).", self._clock()
+            self._redraw(RETRY)
+        else:
+            measured = (self._clock() - begin) / (view.width * view.height)
+            known = self._seconds_per_pixel or measured
+            self._seconds_per_pixel = known + LEARNING * (measured - known)
+        finally:
+            self._redraw(0.0)

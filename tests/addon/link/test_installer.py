@@ -1,0 +1,183 @@
+"""Setting the backend up: what a plan says, what an installation leaves, whole or broken off."""
+
+import dataclasses
+import shutil
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from emo_avatar_addon.errors import AddonError
+from emo_avatar_addon.link import installer, interpreters
+from emo_avatar_addon.link.interpreters import Interpreter
+from emo_avatar_addon.link.session import Spawned
+
+ROOT = Path(__file__).parents[3]
+FAKE_BACKEND = ROOT / "tests" / "data" / "fake_backend"
+
+
+class Cancelled(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def python():
+    return interpreters.probe(sys.executable)
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """An extension that carries a small backend."""
+    shutil.copytree(FAKE_BACKEND, tmp_path / "bundle" / "backend")
+    (tmp_path / "bundle" / "constraints.txt").write_text("torch==2.13.0\n")
+    return tmp_path / "bundle"
+
+
+@pytest.fixture
+def plan(tmp_path, bundle, python, monkeypatch):
+    """Its plan, without PyTorch and without a network."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    made = installer.plan(tmp_path / "user" / "emo_avatar", bundle, python, "cpu")
+    return dataclasses.replace(made, torch=None, indexes=(), finishing=(("Greeting", ("-c", "print('hello')")),))
+
+
+def left_in(plan):
+    return sorted(path.name for path in plan.root.iterdir())
+
+
+@pytest.fixture
+def before(plan):
+    """An older installation that the plan would replace."""
+    made = installer.Installation(plan.root / "backend-3", "0.0.9", "cpu", "Python 3.11.7", 1)
+    made.python.parent.mkdir(parents=True)
+    made.python.touch()
+    installer._point_to(made)
+    return made
+
+
+def test_installs_tests_replaces_and_removes(plan, before):
+    threads, heard = threading.active_count(), []
+    (plan.root / "backend-1" / "bin").mkdir(parents=True)  # left by a Blender that was interrupted
+    made = installer.install(plan, lambda fraction, doing: heard.append((fraction, doing)))
+    assert installer.installed(plan.root) == made and made.is_whole
+    assert left_in(plan) == ["backend-4", "backend.json", "install.log"]
+    assert (made.version, made.device) == ("0.1.0", "cpu") and made.mb > 5
+    fractions = [fraction for fraction, _ in heard]
+    assert fractions == sorted(fractions)
+    assert {"Greeting", "Making a virtual environment"} <= {doing for _, doing in heard}
+    assert any("Self-test" in doing for _, doing in heard)
+    assert "hello" in installer.install_log(plan.root)
+    assert installer.self_test(Spawned(made.python), lambda fraction, doing: None) == "fake"
+    assert threading.active_count() == threads
+
+    made.python.unlink()
+    assert not installer.installed(plan.root).is_whole
+    installer.remove(plan.root)
+    assert left_in(plan) == [] and installer.installed(plan.root) is None
+
+
+@pytest.mark.parametrize("when", ["Making a virtual environment", "Downloading what the backend needs"])
+def test_cancelled_leaves_nothing_but_the_one_before(plan, before, when, monkeypatch):
+    monkeypatch.setenv("FAKE_BUILD", "slow")
+
+    def report(fraction, doing):
+        if doing.startswith(when):
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        installer.install(plan, report)
+    assert installer.installed(plan.root) == before and before.is_whole
+    assert set(left_in(plan)) - {"downloads"} == {"backend-3", "backend.json", "install.log"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("FAKE_BUILD", "full disk", "the disk is full; free some space"),
+        ("FAKE", "ends at once", "ended at once: exit code 1. It said: ImportError"),
+    ],
+)
+def test_failed_leaves_nothing_and_says_what_to_do(plan, monkeypatch, variable, value, said):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(AddonError, match=said):
+        installer.install(plan, lambda fraction, doing: None)
+    assert installer.installed(plan.root) is None
+    assert set(left_in(plan)) - {"downloads"} == {"install.log"}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"folder": "../../home"}', '{"folder": "backend-1"}', '{"folder": 3}', "{"]
+)
+def test_a_damaged_pointer_is_no_installation(tmp_path, text):
+    (tmp_path / "backend.json").write_text(text)
+    assert installer.installed(tmp_path) is None
+
+
+def test_too_small_a_disk_is_told_before_the_work(plan):
+    with pytest.raises(AddonError, match="needs 10000.6 GB on the disk"):
+        installer.install(dataclasses.replace(plan, disk_mb=10_000_000), lambda fraction, doing: None)
+    assert not plan.root.exists()
+
+
+def test_plans_of_this_repository(tmp_path, python):
+    planned = installer.plan(tmp_path, ROOT, python, "cpu")
+    assert planned.source.joinpath("pyproject.toml").is_file()
+    assert installer.bundled_version(ROOT) == "0.1.0"
+    if sys.platform == "linux":
+        assert planned.torch and planned.torch.startswith("torch==") and planned.indexes[0].endswith("/cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"version": (3, 9, 1)}, "Python 3.9.1 does not fit"),
+        ({"bits": 32}, "32-bit"),
+        ({"makes_environments": False}, "cannot make virtual environments"),
+    ],
+)
+def test_a_python_that_does_not_fit_is_told(tmp_path, python, change, said):
+    with pytest.raises(AddonError, match=said):
+        installer.plan(tmp_path, ROOT, dataclasses.replace(python, **change), "cpu")
+
+
+def test_finds_a_python_and_tells_what_is_none(tmp_path, monkeypatch):
+    assert interpreters.find().objection is None
+    nothing = tmp_path / "python3.11"
+    nothing.write_text("#!/bin/sh\necho no\n")
+    nothing.chmod(0o755)
+    with pytest.raises(AddonError, match="not a Python"):
+        interpreters.probe(nothing)
+    monkeypatch.setattr(interpreters, "candidates", lambda: iter([nothing]))
+    with pytest.raises(AddonError, match="No Python 3.10, 3.11, 3.12 or 3.13 was found.*python.org"):
+        interpreters.find()
+
+
+def test_probe_says_whether_the_backend_is_there(python, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(FAKE_BACKEND))
+    assert interpreters.probe(sys.executable, isolated=False).has_backend
+    assert isinstance(python, Interpreter) and python.bits == 64
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        ("ERROR: No matching distribution found for torch==2.13.0", "torch==2.13.0 does not exist for this Python"),
+        ("NameResolutionError: Failed to resolve", "the package index cannot be reached"),
+        ("PermissionError: [Errno 13] Permission denied: 'x'", "a file may not be written"),
+        ("something else", "something else"),
+    ],
+)
+def test_pips_words_become_a_reason(printed, said):
+    assert said in installer._reason("Downloading", ["first", printed])
+
+
+def test_progress_follows_pips_raw_output():
+    progress = installer._Progress("Downloading", mb=100.0)
+    assert not progress.take("  Downloading torch-2.13.0+cpu-cp311-manylinux.whl (80.0 MB)")
+    assert progress.doing == "Downloading torch (80.0 MB)"
+    assert progress.take("Progress 40000000 of 80000000") and progress.fraction == pytest.approx(0.4)
+    assert progress.take("Progress 80000000 of 80000000") and progress.fraction == pytest.approx(0.8)
+    progress.take("  Using cached numpy-2.4.6-cp311.whl (10.0 MB)")
+    assert progress.fraction == pytest.approx(0.9)
+    progress.take("Installing collected packages: a, b, c")
+    assert progress.doing == "Unpacking 3 packages"

@@ -1,0 +1,131 @@
+"""What a viewport asks for: quick pictures while it moves, the full one when it stands, the newest always."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from emo_avatar_addon.errors import AddonError
+from emo_avatar_addon.view import preview
+from emo_avatar_addon.view.camera import View
+from emo_avatar_addon.view.picture import Picture
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+class Backend:
+    """Renders in `seconds_per_pixel` of the clock, when it is let."""
+
+    def __init__(self, clock, seconds_per_pixel=0.0):
+        self.clock, self.seconds_per_pixel = clock, seconds_per_pixel
+        self.asked, self.failure = [], None
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, view, avatars):
+        self.gate.wait(5)
+        self.asked.append(view)
+        self.clock.now += self.seconds_per_pixel * view.width * view.height
+        if self.failure:
+            raise self.failure
+        return Picture(view, np.zeros((view.height, view.width, 4), np.uint8), np.zeros((view.height, view.width)))
+
+
+def view_at(x):
+    viewmat = np.eye(4)
+    viewmat[0, 3] = x
+    return View(viewmat, np.diag([1000.0, 1000.0, 1.0]), 1000, 800)
+
+
+@pytest.fixture
+def stage():
+    clock = Clock()
+    backend = Backend(clock)
+    redraws = []
+    shown = preview.Preview(backend, redraws.append, clock)
+    yield clock, backend, shown, redraws
+    backend.gate.set()
+    shown.close()
+
+
+def settle(shown):
+    end = time.monotonic() + 5
+    while not shown._worker.idle:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def test_a_slow_backend_gets_smaller_pictures_while_moving_and_the_full_one_after(stage):
+    clock, backend, shown, redraws = stage
+    backend.seconds_per_pixel = 0.120 / 800_000  # four times the budget
+    shown.want(view_at(0), ())
+    settle(shown)
+    assert [view.width for view in backend.asked] == [1000]
+    shown.want(view_at(1), ())
+    settle(shown)
+    assert backend.asked[-1].width == pytest.approx(500, abs=5)  # a quarter of the pixels
+    assert preview.SETTLED in redraws  # so that it comes back to look whether it has settled
+    clock.now += preview.SETTLED
+    shown.want(view_at(1), ())
+    settle(shown)
+    assert backend.asked[-1].width == 1000
+    asked = len(backend.asked)
+    shown.want(view_at(1), ())
+    settle(shown)
+    assert len(backend.asked) == asked  # nothing new, nothing asked
+
+
+def test_a_quick_backend_always_gives_the_full_picture(stage):
+    clock, backend, shown, _ = stage
+    backend.seconds_per_pixel = 0.010 / 800_000
+    for x in range(5):
+        shown.want(view_at(x), ())
+        settle(shown)
+    assert [view.width for view in backend.asked] == [1000] * 5
+
+
+def test_the_newest_wins_and_asking_never_waits(stage):
+    clock, backend, shown, _ = stage
+    backend.gate.clear()
+    begin = time.perf_counter()
+    for x in range(50):
+        shown.want(view_at(x), ())
+    assert time.perf_counter() - begin < 0.5
+    backend.gate.set()
+    settle(shown)
+    assert len(backend.asked) <= 2  # the one that had begun, and the newest
+    assert shown.picture.view.viewmat[0, 3] == 49
+
+
+def test_a_failure_is_said_kept_quiet_and_tried_again(stage):
+    clock, backend, shown, redraws = stage
+    backend.failure = AddonError("The backend is off.")
+    shown.want(view_at(0), ())
+    settle(shown)
+    assert shown.problem == "The backend is off." and preview.RETRY in redraws
+    shown.want(view_at(0), ())
+    settle(shown)
+    assert len(backend.asked) == 1
+    backend.failure = None
+    clock.now += preview.RETRY
+    shown.want(view_at(0), ())
+    settle(shown)
+    assert shown.problem is None and shown.picture is not None
+
+
+def test_an_accident_does_not_end_the_preview(stage, capfd):
+    clock, backend, shown, _ = stage
+    backend.failure = KeyError("rgba")
+    shown.want(view_at(0), ())
+    settle(shown)
+    assert "KeyError" in shown.problem and "Traceback" in capfd.readouterr().err
+    backend.failure = None
+    shown.want(view_at(1), ())
+    settle(shown)
+    assert shown.picture is not None

@@ -1,0 +1,154 @@
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from emo_avatar.server.process import FOLDER_PREFIX
+
+
+def folders_of(process):
+    return list(Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}{process.pid}-*"))
+
+
+@pytest.fixture
+def own_server(start_server):
+    return start_server()
+
+
+def test_the_first_line_is_all_that_standard_output_gets(own_server):
+    line = own_server.first_line
+    assert (line["protocol"], line["host"]) == (1, "127.0.0.1")
+    assert len(line["token"]) >= 32
+    own_server.wait_until_ready()
+    own_server.process.stdin.close()
+    assert own_server.process.wait(5) == 0
+    assert own_server.process.stdout.read() == b""
+
+
+def test_it_answers_before_it_is_ready(own_server):
+    started = time.monotonic()
+    status = own_server.ask("GET", "/v1/status").json
+    assert status["protocol"] == 1
+    assert status["failure"] is None
+    assert time.monotonic() - started < 5
+
+
+def test_it_ends_with_its_standard_input_and_leaves_nothing(own_server):
+    own_server.ask("GET", "/v1/hello")
+    assert folders_of(own_server.process)
+    own_server.process.stdin.close()
+    started = time.monotonic()
+    own_server.process.wait(10)
+    assert time.monotonic() - started < 2
+    assert not folders_of(own_server.process)
+
+
+def test_it_ends_in_the_middle_of_a_job(own_server, portrait):
+    own_server.wait_until_ready()
+    job = own_server.ask("POST", "/v1/jobs/portrait", portrait).json["job"]
+    while own_server.ask("GET", f"/v1/jobs/{job}").json["state"] == "waiting":
+        time.sleep(0.02)
+    own_server.process.stdin.close()
+    started = time.monotonic()
+    own_server.process.wait(10)
+    assert time.monotonic() - started < 2.5
+    assert not folders_of(own_server.process)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+def test_the_next_one_clears_up_after_one_that_was_killed(own_server, start_server):
+    own_server.ask("GET", "/v1/hello")
+    (folder,) = folders_of(own_server.process)
+    own_server.process.kill()
+    own_server.process.wait()
+    assert folder.exists()
+    start_server().ask("GET", "/v1/status")
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+def test_a_termination_signal_ends_it(own_server):
+    own_server.ask("GET", "/v1/hello")
+    own_server.process.send_signal(signal.SIGTERM)
+    own_server.process.wait(5)
+    assert not folders_of(own_server.process)
+
+
+def test_standalone_it_outlives_its_standard_input(start_server):
+    server = start_server("--standalone", stdin=subprocess.DEVNULL)
+    time.sleep(1.5)
+    assert server.ask("GET", "/v1/status").status == 200
+
+
+def test_a_token_of_one_s_own_is_not_told(start_server):
+    token = "a token that is long enough"
+    server = start_server("--token-env", "EMO_TEST_TOKEN", env=os.environ | {"EMO_TEST_TOKEN": token})
+    assert server.token is None
+    server.token = token
+    assert server.ask("GET", "/v1/status").status == 200
+
+
+def run(*options, **env):
+    command = [sys.executable, "-m", "emo_avatar", "serve", *options]
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, env=os.environ | env
+    )
+
+
+def test_other_computers_only_get_in_with_a_token():
+    refused = run("--host", "0.0.0.0")
+    assert refused.returncode == 2
+    assert "--token-env" in refused.stderr
+    assert "16 characters" in run("--host", "0.0.0.0", "--token-env", "EMO_SHORT", EMO_SHORT="short").stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_port_that_is_taken_is_told_in_a_sentence():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        refused = run("--port", str(taken.getsockname()[1]))
+    assert refused.returncode == 2
+    assert "cannot listen" in refused.stderr
+    assert refused.stdout == ""
+
+
+def test_a_connection_is_kept_alive(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.connect()
+    own_socket = connection.sock
+    for _ in range(3):
+        connection.request("GET", "/v1/status", headers={"Authorization": f"Bearer {server.token}"})
+        response = connection.getresponse()
+        assert json.loads(response.read())["ready"]
+        assert connection.sock is own_socket
+    connection.close()
+
+
+@pytest.mark.parametrize("garbage", [b"\x00\xff" * 100, b"GET / HTTP/9\r\n\r\n", b"GET /v1/hello", b"{}\n", b""])
+def test_garbage_on_the_line_leaves_it_standing(server, garbage):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as line:
+        line.sendall(garbage)
+        line.shutdown(socket.SHUT_WR)
+        line.recv(1000)
+    assert server.ask("GET", "/v1/hello").status == 200
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(server):
+    before = {file for folder in folders_of(server.process) for file in folder.iterdir()}
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as line:
+        head = f"POST /v1/jobs/import HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {server.token}\r\n"
+        line.sendall(head.encode() + b"Content-Length: 100000\r\n\r\n" + bytes(5000))
+        time.sleep(0.3)
+    until = time.monotonic() + 5
+    while {file for folder in folders_of(server.process) for file in folder.iterdir()} != before:
+        assert time.monotonic() < until
+        time.sleep(0.05)

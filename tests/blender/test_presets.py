@@ -1,0 +1,60 @@
+"""Blends as assets."""
+
+import bpy
+import numpy as np
+import pytest
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.errors import AddonError
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.model.properties import EMOTIONS
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import keyframes, presets
+
+from .performers import *  # noqa: F403
+
+ops = bpy.ops.emo_avatar
+
+
+@pytest.fixture(autouse=True)
+def quiet(no_backend):
+    """Nothing here is evaluated."""
+
+
+def test_every_blend_is_of_emotions_within_bounds():
+    for name, blend in presets.BLENDS.items():
+        assert set(blend) <= set(EMOTIONS) and all(0 < value <= 1 for value in blend.values()), name
+
+
+def test_blends_become_assets_with_preview_and_tag_once(scene):
+    assert ops.add_blend_assets() == {"FINISHED"}
+    assert not ops.add_blend_assets.poll()
+    assert len(bpy.data.actions) == len(presets.BLENDS)
+    awe = bpy.data.actions["Awe"]
+    assert awe.asset_data.tags[0].name == presets.TAG and "surprised 70%" in awe.asset_data.description
+    pixels = np.array(awe.preview.image_pixels_float[:]).reshape(-1, 4)
+    assert pixels[:, 3].mean() > 0.5 and np.ptp(pixels[:, 0]) > 0.5
+    assert presets.read(awe) == pytest.approx(presets.weights(presets.BLENDS["Awe"]))
+
+
+def test_asset_survives_the_file_and_is_applied(scene, avatar, tmp_path):
+    ops.add_blend_assets()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "a.blend"))
+    assert bpy.data.actions["Grief"].asset_data is not None
+    avatar = bpy.data.objects["Ann"]
+    bpy.context.view_layer.objects.active = avatar
+    ops.apply_asset(action="Grief")
+    assert keyframes.weights(avatar) == pytest.approx(presets.weights(presets.BLENDS["Grief"]))
+
+
+def test_own_blend_is_saved(scene, avatar):
+    assert not ops.save_blend.poll()
+    keyframes.set_weights(avatar, [0.3, 0, 0, 0, 0.6, 0])
+    ops.save_blend(name="Nervous smile")
+    assert presets.own() == ["Nervous smile"]
+    assert presets.read(bpy.data.actions["Nervous smile"]) == pytest.approx([0.3, 0, 0, 0, 0.6, 0])
+
+
+def test_action_without_emotions_is_refused(scene, avatar):
+    other = bpy.data.actions.new("Walk")
+    with pytest.raises(AddonError, match="holds no emotions"):
+        presets.read(other)
+    with pytest.raises(RuntimeError, match="holds no emotions"):
+        ops.apply_asset(action="Walk")

@@ -1,0 +1,3 @@
+from emo_avatar.cli import app
+
+app()
