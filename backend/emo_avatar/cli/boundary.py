@@ -5,7 +5,6 @@ from __future__ import annotations
 import _thread
 import contextlib
 import json
-import re
 import signal
 import sys
 import threading
@@ -17,7 +16,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from typer.core import TyperGroup
 
-from emo_avatar.errors import UserError
+from emo_avatar.errors import UserError, missing_library
 from emo_avatar.terminal import stderr
 
 BAD_INPUT = 2
@@ -42,15 +41,12 @@ class CommandLine(TyperGroup):
             fail(error.format_message())
         except UserError as error:
             fail(str(error))
-        except OSError as error:
-            if error.filename is None:
+        except (OSError, ImportError) as error:
+            if missing := missing_library(error):
+                fail(str(missing))
+            if not isinstance(error, OSError) or error.filename is None:
                 raise
             fail(f"{error.filename}: {error.strerror}.")
-        except ImportError as error:
-            library = re.search(r"\S+\.so[.\d]*", str(error))
-            if library is None:
-                raise
-            fail(f"The system library {library[0].rstrip(':')} is missing; the README tells which package has it")
         except typer.Abort:
             sys.exit(INTERRUPTED)
         sys.exit(exit_code)

@@ -7,7 +7,7 @@ import logging
 import traceback
 from typing import Any
 
-from emo_avatar.errors import UserError
+from emo_avatar.errors import UserError, missing_library
 from emo_avatar.server.log import masked
 
 _log = logging.getLogger(__name__)
@@ -61,6 +61,8 @@ def refusal_of(error: BaseException) -> Refusal:
         return error
     if isinstance(error, UserError):
         return Refusal("bad_input", masked(str(error)))
+    if missing := missing_library(error):
+        return Refusal("internal", str(missing))
     if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
         return Refusal("no_memory", "The computer has not enough memory left for this; close other programs and retry.")
     if isinstance(error, OSError) and error.errno in _FULL:
