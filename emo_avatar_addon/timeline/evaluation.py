@@ -51,12 +51,12 @@ class Entry:
 
     @property
     def waits_for_range(self) -> bool:
-        return bool(self.wanted) and (self.track is None or self.track.digest != self.wanted)
+        return bool(self.wanted) and (self.track is None or self.track.drive.digest != self.wanted)
 
     @property
     def waiting(self) -> bool:
         """Whether an answer is under way."""
-        waits_for_live = bool(self.live_wanted) and (self.live is None or self.live.digest != self.live_wanted)
+        waits_for_live = bool(self.live_wanted) and (self.live is None or self.live.drive.digest != self.live_wanted)
         return not self.trouble and (self.waits_for_range or waits_for_live)
 
 
@@ -188,6 +188,8 @@ def _refresh(uid: int, entry: Entry, avatar: bpy.types.Object) -> None:
         entry.trouble, entry.wanted, entry.live = "", b"", None
         return
     drive = driving.drive(scene, avatar, np.arange(scene.frame_start, scene.frame_end + 1))
+    if entry.track is not None and drive.similar(entry.track.drive):
+        drive = entry.track.drive
     frame = scene.frame_current_final
     now = driving.drive(scene, avatar, np.array([frame]), live=0)
     inside = drive.start <= frame <= drive.start + len(drive) - 1
@@ -223,7 +225,7 @@ def _known(entry: Entry, drive: Drive) -> Motion | None:
     """The motion under emotion, where no backend is needed to tell."""
     if not drive.weights.any():
         return drive.motion
-    if entry.track is not None and entry.track.question == drive.question:
+    if entry.track is not None and entry.track.drive.question == drive.question:
         return track.answered(drive, entry.track.felt.expression, entry.track.felt.jaw_pose)
     return None
 
@@ -313,7 +315,7 @@ def _swap(uid: int, seen: Track) -> None:
     entry, avatar = _entries.get(uid), find(uid)
     if avatar is None:
         _forget(uid)
-    if entry is None or avatar is None or entry.wanted != seen.digest:
+    if entry is None or avatar is None or entry.wanted != seen.drive.digest:
         return
     before, entry.track, entry.trouble = entry.track, seen, ""
     if before is not None:
@@ -325,7 +327,7 @@ def _swap(uid: int, seen: Track) -> None:
 
 def _swap_live(uid: int, seen: Track) -> None:
     entry, avatar = _entries.get(uid), find(uid)
-    if entry is None or avatar is None or entry.live_wanted != seen.digest:
+    if entry is None or avatar is None or entry.live_wanted != seen.drive.digest:
         return
     entry.live = seen
     show(entry, avatar, float(seen.start))
@@ -422,8 +424,8 @@ def find(uid: int) -> bpy.types.Object | None:
 def _restore(entry: Entry, avatar: bpy.types.Object) -> None:
     message = storage.read_range(avatar)
     if message:
-        entry.track = Track.unpack(message, driving.rig_of(avatar).kinematics)
-        entry.wanted = entry.track.digest
+        entry.track = Track.unpack(message, driving.rig_of(avatar))
+        entry.wanted = entry.track.drive.digest
 
 
 def _forget(uid: int) -> None:

@@ -11,20 +11,22 @@ from ..errors import AddonError
 from ..model import flame
 from ..model.flame import Kinematics, RigValues
 from . import eyes
-from .drive import Drive
-from .motion import Motion
+from .drive import Drive, Rig
+from .motion import WIDTHS, Motion
 
 
 @dataclass(frozen=True)
 class Track:
     """Frames `start` to `end` of one avatar, under emotion, with blinks and gaze."""
 
-    start: int
+    drive: Drive  # what all of it follows from
+    felt: Motion  # under emotion, before blinks and gaze: what the backend has answered
     motion: Motion  # what is seen
     rig: RigValues
-    felt: Motion  # under emotion, before blinks and gaze: what the backend has answered
-    question: bytes  # to which `felt` is the answer
-    digest: bytes  # of the `Drive` that all of it follows from
+
+    @property
+    def start(self) -> int:
+        return self.drive.start
 
     def __len__(self) -> int:
         return len(self.motion)
@@ -60,37 +62,43 @@ class Track:
         return {name: values[0] for name, values in self.motion.at(at, self.motion.fps).arrays().items()}
 
     def pack(self) -> bytes:
-        """For the .blend."""
-        arrays = {f"felt.{name}": values for name, values in self.felt.arrays().items()}
-        arrays |= {f"seen.{name}": getattr(self.motion, name) for name in ("expression", "eyes_pose")}
-        document = {"start": self.start, "fps": self.motion.fps}
-        return safetensors.pack(arrays, document | {"question": self.question.hex(), "digest": self.digest.hex()})
+        """For the .blend. What never changes is stored once."""
+        arrays = {f"drive.{name}": getattr(self.drive, name) for name in _SAMPLED}
+        arrays |= {f"drive.{name}": values for name, values in self.drive.motion.arrays().items()}
+        arrays |= {f"felt.{name}": getattr(self.felt, name) for name in _FELT}
+        arrays |= {f"seen.{name}": getattr(self.motion, name) for name in _SEEN}
+        arrays = {name: values if (values != values[:1]).any() else values[:1] for name, values in arrays.items()}
+        document = {"start": self.start, "frames": len(self), "fps": self.motion.fps, "avatar": self.drive.rig.avatar}
+        return safetensors.pack(arrays, document)
 
     @classmethod
-    def unpack(cls, message: bytes, kinematics: Kinematics) -> Track:
+    def unpack(cls, message: bytes, rig: Rig) -> Track:
         """What `pack` wrote. `AddonError` when it is damaged."""
         arrays, document = safetensors.unpack(message)
         try:
-            fps = float(document["fps"])
-            felt = Motion.from_arrays(
-                {name.partition(".")[2]: values for name, values in arrays.items() if name.startswith("felt.")}, fps
-            )
-            seen = {name: arrays[f"seen.{name}"] for name in ("expression", "eyes_pose")}
-            motion = Motion.from_arrays(felt.arrays() | seen, fps)
-            question, digest = bytes.fromhex(document["question"]), bytes.fromhex(document["digest"])
-            return cls(int(document["start"]), motion, _rig_values(kinematics, motion), felt, question, digest)
+            frames, fps = int(document["frames"]), float(document["fps"])
+            whole = {name: np.repeat(v, frames, axis=0) if len(v) == 1 else v for name, v in arrays.items()}
+            driving = Motion.from_arrays({name: whole[f"drive.{name}"] for name in WIDTHS}, fps)
+            felt = Motion.from_arrays(driving.arrays() | {name: whole[f"felt.{name}"] for name in _FELT}, fps)
+            seen = Motion.from_arrays(felt.arrays() | {name: whole[f"seen.{name}"] for name in _SEEN}, fps)
+            sampled = {name: whole[f"drive.{name}"] for name in _SAMPLED}
+            if any(len(values) != frames for values in (seen.expression, *sampled.values())):
+                raise ValueError("its parts have different lengths")
+            rig = replace(rig, avatar=str(document["avatar"]))
+            drive = Drive(rig=rig, start=int(document["start"]), motion=driving, **sampled)
+            return cls(drive, felt, seen, _rig_values(rig.kinematics, seen))
         except (KeyError, ValueError, TypeError) as error:
-            raise AddonError(
-                f"The evaluated range in this file is damaged ({error}); it will be evaluated anew."
-            ) from error
+            raise AddonError(f"The evaluated range in this file is damaged ({error}); it is evaluated anew.") from error
+
+
+_SAMPLED, _FELT, _SEEN = ("weights", "blink", "gaze", "target"), ("expression", "jaw_pose"), ("expression", "eyes_pose")
 
 
 def finish(drive: Drive, felt: Motion) -> Track:
     """The track that follows from the backend's answer: blinks and gaze on top, and the values of the rig."""
     motion = eyes.look_at(felt, drive.target, drive.gaze, drive.rig.eyes)
     motion = eyes.close_lids(motion, drive.blink, drive.rig.eyes)
-    rig = _rig_values(drive.rig.kinematics, motion)
-    return Track(drive.start, motion, rig, felt, drive.question, drive.digest)
+    return Track(drive, felt, motion, _rig_values(drive.rig.kinematics, motion))
 
 
 def answered(drive: Drive, expression: np.ndarray, jaw_pose: np.ndarray) -> Motion:  # [T, 100], [T, 3]

@@ -212,6 +212,19 @@ def test_backend_that_comes_back_is_asked_again(scene, backend, no_backend, avat
     assert not evaluation.trouble(avatar)
 
 
+def test_another_identity_keeps_the_emotion_and_moves_the_joints(scene, avatar, backend, asked):
+    avatar.emo_avatar.surprised = 1.0
+    settle()
+    asked.clear()
+    before = evaluation.evaluated(avatar)
+    avatar.emo_avatar.identity[0] = 2.0
+    settle()
+    after = evaluation.evaluated(avatar)
+    assert asked == []
+    assert np.abs(after.drive.rig.kinematics.joints - before.drive.rig.kinematics.joints).max() > 1e-4
+    np.testing.assert_array_equal(after.motion.expression, before.motion.expression)
+
+
 def test_blinks_close_the_lids_on_top_of_emotion(scene, avatar, backend):
     key(avatar, "happy", (1, 1.0))
     settle()
