@@ -43,6 +43,9 @@ class SurfacePoints:
         values = values.astype(np.float32)
         return sum(shares[:, k, None] * values[corners[:, k]] for k in range(3))
 
+    def some(self, chosen: np.ndarray) -> SurfacePoints:  # [N] bool or [M] int
+        return SurfacePoints(self.face[chosen], self.barycentric[chosen])
+
 
 def vertex_points(faces: np.ndarray, count: int) -> SurfacePoints:  # [F, 3]
     """Each of ``count`` vertices as a corner of one of its triangles; the first triangle's where it has none."""
@@ -94,8 +97,7 @@ def bake_colours(
         if len(shown) >= NEIGHBOURS:
             shown = shown[:: -(-len(shown) // MAX_PLACES)]
             on_vertices[own] = _spread(positions[shown], colours[shown], vertices[own])
-    hidden = SurfacePoints(points.face[~seen], points.barycentric[~seen])
-    colours[~seen] = hidden.on(on_vertices, faces)
+    colours[~seen] = points.some(~seen).on(on_vertices, faces)
     return np.clip(colours, 0, 1)
 
 

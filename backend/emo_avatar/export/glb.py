@@ -13,6 +13,7 @@ from emo_avatar.avatar.avatar import Avatar
 from emo_avatar.errors import UserError
 from emo_avatar.export.bake import bake_colours, texel_points, texture_image, vertex_points
 from emo_avatar.export.gltf import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GltfBuilder
+from emo_avatar.export.inner_parts import inner_colours
 from emo_avatar.export.morphs import morph_animation
 from emo_avatar.export.performance import perform
 from emo_avatar.export.pictures import Progress, to_uint8
@@ -80,7 +81,8 @@ class _Skin:
 def _wear_texture(builder: GltfBuilder, avatar: Avatar, resolution: int, progress: Progress) -> _Skin:
     head = avatar.rig.head
     points, covered = texel_points(head.uv, head.uv_faces, resolution)
-    image = to_uint8(texture_image(bake_colours(avatar, points, resolution, progress), covered))
+    colours = inner_colours(bake_colours(avatar, points, resolution, progress), points, head)
+    image = to_uint8(texture_image(colours, covered))
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, format="JPEG", quality=JPEG_QUALITY)
     source = builder.add("images", bufferView=builder.view(stream.getvalue()), mimeType="image/jpeg")

@@ -18,6 +18,7 @@ from emo_avatar.avatar.lam_head import flame_head
 from emo_avatar.avatar.rig import FlameRig, Rig
 from emo_avatar.errors import UserError
 from emo_avatar.export.bake import bake_colours, texel_points, texture_image
+from emo_avatar.export.inner_parts import inner_colours
 from emo_avatar.export.pictures import Progress, to_uint8
 from emo_avatar.head.data import ARKIT_NAMES, JOINTS, N_SHAPE, PARENTS, HeadData
 from emo_avatar.head.model import HeadModel
@@ -86,7 +87,7 @@ def _baked(held: HeldAvatar, progress: Progress) -> np.ndarray:
     if avatar.rig.faces is not head.faces:
         avatar = replace(avatar, rig=_Wearing(avatar.rig, head))
     points, covered = texel_points(head.uv, head.uv_faces, BAKED)
-    colours = bake_colours(avatar, points, BAKED, progress)
+    colours = inner_colours(bake_colours(avatar, points, BAKED, progress), points, head)
     return to_uint8(texture_image(colours, covered))
 
 
