@@ -26,6 +26,7 @@ FEATURES = (
     "view.engine",
     "view.overlay",
     "ops.view",
+    "ops.framing",
     "ui.jobs",
     "ui.main",
     "ui.create",

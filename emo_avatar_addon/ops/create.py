@@ -15,6 +15,7 @@ from ..errors import AddonError
 from ..link.client import Client
 from ..model import head_file, head_object, materials, portrait, properties, storage
 from ..model.head_file import N_IDENTITY, HeadArrays
+from ..view import framing
 from .boundary import EmoOperator
 from .jobs import Job, JobOperator, Work
 
@@ -104,6 +105,8 @@ def add_all(operator: bpy.types.Operator, context: Any, made: Sequence[Made | Ad
             operator.report({"INFO"}, f"{avatar.name}: {note}")
     for avatar in avatars:
         avatar.select_set(True)
+    if context.screen is not None and not bpy.app.background:
+        framing.frame_views(context.screen, avatars)
     operator.report({"INFO"}, f"Added {', '.join(avatar.name for avatar in avatars)}")
 
 
@@ -137,6 +140,8 @@ class EMOAVATAR_OT_add_open_head(EmoOperator):
         avatar = head_object.create(context, head_file.open_head().with_identity(identity), name, texture)
         avatar.emo_avatar.identity = identity
         properties.initialise(avatar, "open")
+        if context.screen is not None and not bpy.app.background:
+            framing.frame_views(context.screen, [avatar])
         return None
 
     def draw(self, context: Any) -> None:

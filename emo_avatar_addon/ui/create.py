@@ -26,6 +26,9 @@ class EMOAVATAR_PT_create(bpy.types.Panel):
         column = self.layout.column(align=True)
         column.operator("emo_avatar.add_open_head", text="Open Head", icon="USER")
         column.operator("emo_avatar.save_avatar_file", text="Save Avatar File...", icon="EXPORT")
+        row = self.layout.row(align=True)
+        row.operator("emo_avatar.frame_avatar", text="Frame", icon="ZOOM_SELECTED")
+        row.operator("emo_avatar.portrait_camera", text="Camera", icon="CAMERA_DATA")
 
 
 class EMOAVATAR_PT_identity(bpy.types.Panel):
