@@ -10,17 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numba
 import numpy as np
 import torch
 
 from emo_avatar.avatar.gaussians import SH_C0, Gaussians
+from emo_avatar.avatar.shading import NUMBERS, fold, light_on, saturation, skin_gain
+from emo_avatar.render.splat.compiled import kernel
 
-LIGHT = np.array([0.0, 0.62, 0.785], np.float32)  # towards a soft key light above the camera, head frame
-SHADING = 0.6  # share of the light that is directional
-FOLDS_BETWEEN = (0.05, 0.30)  # shortening from which folds show, and at which they are deepest
-FOLD_SHADE = 0.40  # of the light that the deepest fold keeps off
-GAIN_RANGE = (0.45, 1.15)  # what light and folds may do to a colour; a ridge that is lit more looks like grease
 FADE_FROM = 0.7  # of the limit on their distortion, from where photo pixels fade
 _TINY = 1e-9
 
@@ -43,7 +39,7 @@ class _Response:
     """What a deformation does to the skin."""
 
     strain: np.ndarray  # [V] distortion against the photo, as a share of its limit
-    light: np.ndarray  # [V] cosine to the light
+    light: np.ndarray  # [V] 0 to 2
     folding: np.ndarray  # [V, 3] in [0, 1], of level, upright and slanted folds, against the face at rest
 
 
@@ -61,29 +57,29 @@ class SkinModulator:
         look = self._appearance
         now = self._response(vertices.detach().cpu().numpy())
         fade = np.clip((1 - now.strain) / (1 - FADE_FROM), 0, 1)
-        light = 1 + SHADING * (now.light - self._in_photo.light)
-        strength, gain = _on_gaussians(
-            fade.astype(np.float32), light.astype(np.float32), now.folding, self._in_photo.folding,
+        strength, gain, vivid = _on_gaussians(
+            NUMBERS, fade.astype(np.float32), now.light, now.folding, self._in_photo.light, self._in_photo.folding,
             self._faces, self._binding, look.shaded, look.barycentric, look.folds, look.detail,
         )  # fmt: skip
         factor = torch.from_numpy(gain).to(gaussians.device)[:, None, None]
-        sh = gaussians.sh * factor
+        mean = gaussians.sh.mean(-1, keepdim=True)
+        sh = factor * (mean + torch.from_numpy(vivid).to(gaussians.device)[:, None, None] * (gaussians.sh - mean))
         sh[:, 0] += (factor[:, 0] - 1) * (0.5 / SH_C0)  # the colour, not its offset from grey, is scaled
         opacities = gaussians.opacities * torch.from_numpy(strength).to(gaussians.device)
         return replace(gaussians, opacities=opacities, sh=sh)
 
     def _response(self, vertices: np.ndarray) -> _Response:  # [V, 3]
-        strain, normals, shortening = _deformation(
-            np.ascontiguousarray(vertices, np.float32),
-            self._faces,
-            self._photo,
-            self._neutral,
-            self._directions,
-            self._appearance.stretch_limit,
+        return _Response(
+            *_deformation(
+                NUMBERS,
+                np.ascontiguousarray(vertices, np.float32),
+                self._faces,
+                self._photo,
+                self._neutral,
+                self._directions,
+                self._appearance.stretch_limit,
+            )
         )
-        low, high = FOLDS_BETWEEN
-        folding = np.clip((shortening - low) / (high - low), 0, 1).astype(np.float32)
-        return _Response(strain, np.maximum(normals @ LIGHT, 0), folding)
 
 
 def _planar(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # [F, 3], [F, 5] float32
@@ -106,12 +102,12 @@ def _planar(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nda
     return rest, np.stack([*directions, x1 * y2], axis=1).astype(np.float32)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _deformation(vertices, faces, photo, neutral, directions, limit):
-    """Around each vertex: distortion against the photo as a share of its limit; normals; shortening against neutral."""
+@kernel
+def _deformation(skin, vertices, faces, photo, neutral, directions, limit):
+    """Around each vertex: distortion against the photo as a share of its limit; light; folding against neutral."""
     n, f = vertices.shape[0], faces.shape[0]
-    strain = np.zeros(n, np.float32)
-    normals, shortening = np.zeros((n, 3), np.float32), np.zeros((n, 3), np.float32)
+    strain, light = np.zeros(n, np.float32), np.empty(n, np.float32)
+    normals, folding = np.zeros((n, 3), np.float32), np.zeros((n, 3), np.float32)
     area = np.full(n, np.float32(1e-12))
     d1, d2 = np.empty(3, np.float32), np.empty(3, np.float32)
     first, second = np.empty(3, np.float32), np.empty(3, np.float32)
@@ -139,17 +135,17 @@ def _deformation(vertices, faces, photo, neutral, directions, limit):
             area[v] += weight
             strain[v] += weight * distortion
             for k in range(3):
-                shortening[v, k] += weight * max(short[k], np.float32(0))
+                folding[v, k] += weight * max(short[k], np.float32(0))
     for v in range(n):
         length = np.sqrt(normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2) + np.float32(1e-12)
+        light[v] = light_on(skin, normals[v, 0] / length, normals[v, 1] / length, normals[v, 2] / length)
         for k in range(3):
-            normals[v, k] /= length
-            shortening[v, k] /= area[v]
+            folding[v, k] = fold(skin, folding[v, k] / area[v])
         strain[v] /= area[v]
-    return strain, normals, shortening
+    return strain, light, folding
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@kernel
 def _principal(d1, d2, rest, first, second):
     """Largest and smallest stretch of a triangle; fills in the columns of its deformation gradient."""
     xx = yy = xy = np.float32(0)
@@ -164,11 +160,13 @@ def _principal(d1, d2, rest, first, second):
     return np.sqrt(middle + root), np.sqrt(max(middle - root, np.float32(0)))
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _on_gaussians(fade, light, folding, folding_in_photo, faces, binding, shaded, barycentric, folds, detail):
-    """Factors on the opacity and on the colour of each Gaussian."""
+@kernel
+def _on_gaussians(
+    skin, fade, light, folding, photo_light, photo_folding, faces, binding, shaded, barycentric, folds, detail
+):
+    """Factors on the opacity, on the colour and on the saturation of each Gaussian."""
     n = binding.shape[0]
-    strength, gain = np.ones(n, np.float32), np.ones(n, np.float32)
+    strength, gain, vivid = np.ones(n, np.float32), np.ones(n, np.float32), np.ones(n, np.float32)
     for i in range(n):
         t = binding[i]
         if detail[i]:
@@ -177,9 +175,10 @@ def _on_gaussians(fade, light, folding, folding_in_photo, faces, binding, shaded
                 strength[i] += barycentric[i, c] * fade[faces[t, c]]
         if not shaded[t]:
             continue
-        lit = deepest = deepest_in_photo = np.float32(0)
+        lit = photo_lit = deepest = photo_deepest = np.float32(0)
         for c in range(3):
             lit += barycentric[i, c] * light[faces[t, c]]
+            photo_lit += barycentric[i, c] * photo_light[faces[t, c]]
         for k in range(3):
             depth = folds[i, k] * np.float32(1 / 255)
             if depth == 0:
@@ -187,9 +186,9 @@ def _on_gaussians(fade, light, folding, folding_in_photo, faces, binding, shaded
             now = in_photo = np.float32(0)
             for c in range(3):
                 now += barycentric[i, c] * folding[faces[t, c], k]
-                in_photo += barycentric[i, c] * folding_in_photo[faces[t, c], k]
+                in_photo += barycentric[i, c] * photo_folding[faces[t, c], k]
             deepest = max(deepest, depth * now)
-            deepest_in_photo = max(deepest_in_photo, depth * in_photo)
-        value = lit * (1 - np.float32(FOLD_SHADE) * (deepest - deepest_in_photo))
-        gain[i] = min(max(value, np.float32(GAIN_RANGE[0])), np.float32(GAIN_RANGE[1]))
-    return strength, gain
+            photo_deepest = max(photo_deepest, depth * in_photo)
+        gain[i] = skin_gain(skin, photo_lit, lit, photo_deepest, deepest)
+        vivid[i] = saturation(skin, gain[i])
+    return strength, gain, vivid

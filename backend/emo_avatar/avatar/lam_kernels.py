@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from emo_avatar.avatar.gaussians import SH_C0
+from emo_avatar.avatar.shading import fold, light_on, saturation, skin_gain
 from emo_avatar.render.splat.compiled import kernel
 from emo_avatar.render.splat.threads import claim
 
@@ -20,6 +21,7 @@ _FLAT = np.float32(1e-5)  # area ratio below which triangles have collapsed and 
 # A splat follows its surface's stretch only this far: beyond, it would show as a streak or vanish.
 _MIN_STRETCH, _MAX_STRETCH = np.float32(0.7), np.float32(1.6)
 _GREY = np.float32(0.5 / SH_C0)  # what a degree-0 coefficient of zero stands for, in units of the coefficient
+_THIRD = np.float32(1 / 3)
 
 
 @kernel
@@ -57,7 +59,7 @@ def carry(
     chain_quats,  # [C, 4] their rotations
     body_move,  # [3, 4] what moves everything
     body_quat,  # [4]
-    skin,  # [9] `shading.NUMBERS`
+    skin,  # [10] `shading.NUMBERS`
     means_out,  # [N, 3]
     quats_out,  # [N, 4]
     scales_out,  # [N, 3]
@@ -109,7 +111,8 @@ def carry(
                         half_trace = half * (ee + gg)
                         spread = math.sqrt(max(half_trace * half_trace - area * area, zero))
                         squeeze = math.sqrt(max(half_trace - spread, zero))  # the smaller singular value of [a b]
-                        gain += w * (_skin_gain(skin, f[0, 2], f[1, 2], f[2, 2], r02, r12, r22, squeeze) - one)
+                        before, after = light_on(skin, f[0, 2], f[1, 2], f[2, 2]), light_on(skin, r02, r12, r22)
+                        gain += w * (skin_gain(skin, before, after, zero, fold(skin, one - squeeze)) - one)
                         tw, tx, ty, tz = _quat_from_rows(
                             r00 * f[0, 0] + r01 * f[0, 1] + r02 * f[0, 2],
                             r00 * f[1, 0] + r01 * f[1, 1] + r02 * f[1, 2],
@@ -149,25 +152,14 @@ def carry(
             gw, gx, gy, gz = _unit(gw + still, gx, gy, gz)
             gw, gx, gy, gz = _multiply(body_quat[0], body_quat[1], body_quat[2], body_quat[3], gw, gx, gy, gz)
             qw, qx, qy, qz = _multiply(gw, gx, gy, gz, qw, qx, qy, qz)
+            mean = (colors[i, 0] + colors[i, 1] + colors[i, 2]) * _THIRD
+            vivid = saturation(skin, gain)
             for k in range(3):
                 b = body_move[k]
                 means_out[i, k] = b[0] * px + b[1] * py + b[2] * pz + b[3]
-                colors_out[i, k] = gain * colors[i, k] + (gain - one) * _GREY
+                colors_out[i, k] = gain * (mean + vivid * (colors[i, k] - mean)) + (gain - one) * _GREY
             quats_out[i, 0], quats_out[i, 1], quats_out[i, 2], quats_out[i, 3] = qw, qx, qy, qz
             scales_out[i, 0], scales_out[i, 1], scales_out[i, 2] = s0, s1, s2
-
-
-@kernel
-def _skin_gain(skin, rest_x, rest_y, rest_z, x, y, z, squeeze):
-    """`shading.skin_gain` of one point."""
-    one, zero = np.float32(1.0), np.float32(0.0)
-    light_x, light_y, light_z, darkest, brightest = skin[0], skin[1], skin[2], skin[3], skin[4]
-    fold_depth, fold_from, fold_to, grazing = skin[5], skin[6], skin[7], skin[8]
-    before = one + rest_x * light_x + rest_y * light_y + rest_z * light_z
-    after = one + x * light_x + y * light_y + z * light_z
-    turned = min(max(after / max(before, grazing), darkest), brightest)
-    fold = min(max((fold_from - squeeze) / (fold_from - fold_to), zero), one)
-    return turned * (one - fold_depth * fold)
 
 
 @kernel

@@ -31,7 +31,8 @@ def geometry(
     from emo_avatar.head.data import load_head
 
     with progress_bar("Evaluating") as report:
-        result = evaluate_geometry(load_head(), load_modulator(), takes, report)
+        head = load_head()
+        result = evaluate_geometry(head, load_modulator(head), takes, report)
     if as_json:
         print_json(result.to_json())
         return

@@ -60,7 +60,7 @@ def _modulated(
 
 @functools.cache
 def _shipped_modulator() -> GeometryModulator:
-    return load_modulator()
+    return load_modulator(_open_head())
 
 
 @functools.cache

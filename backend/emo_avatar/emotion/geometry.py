@@ -7,21 +7,24 @@ cross-attention, to the emotion tokens of their own instant.
 
 from __future__ import annotations
 
-import functools
+import hashlib
 import math
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from emo_avatar.emotion.space import EmotionSpace
-from emo_avatar.head.data import N_EXPRESSION
+from emo_avatar.errors import UserError
+from emo_avatar.head.data import N_EXPRESSION, HeadData
 
 N_PARAMETERS = N_EXPRESSION + 3  # expression and jaw
 WEIGHTS_PATH = Path(__file__).with_name("geometry.safetensors")
+
+SPACE = "expression_space"  # in the metadata of the weights: `expression_fingerprint` of their head
 
 WIDTH, LAYERS, HEADS = 128, 4, 4
 REACH = 0.2  # seconds to either side that a frame attends to in one layer
@@ -105,11 +108,26 @@ def _time_mask(bias: Tensor, distance: Tensor) -> Tensor:  # [H, 2R + 1], [T, T]
     return mask.masked_fill(distance.abs() > reach, -torch.inf)
 
 
-@functools.cache
-def load_modulator(path: Path = WEIGHTS_PATH) -> GeometryModulator:
-    """The trained modulator of the open head's expression space, on the CPU."""
+def expression_fingerprint(head: HeadData) -> str:
+    """Names the expression space that weights are trained on; it changes when the head's basis does."""
+    mapping = np.concatenate([head.arkit_to_expr, head.arkit_to_pose], axis=1)
+    return hashlib.sha256(np.round(mapping, 3).astype("<f4").tobytes()).hexdigest()[:16]
+
+
+def load_modulator(head: HeadData, path: Path = WEIGHTS_PATH) -> GeometryModulator:
+    """The trained modulator of the open head's expression space, on the CPU.
+
+    Raises:
+        UserError: the weights were trained on another expression space than ``head`` has.
+    """
     modulator = GeometryModulator()
-    modulator.load_state_dict(load_file(path))
+    with safe_open(path, "pt") as file:
+        if (file.metadata() or {}).get(SPACE) != expression_fingerprint(head):
+            raise UserError(
+                f"The weights {path} belong to another expression basis than the head {head.name} has; "
+                "train them anew with: emo-avatar train geometry."
+            )
+        modulator.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     return modulator.eval()
 
 

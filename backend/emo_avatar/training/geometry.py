@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from emo_avatar.data.synchronised import Takes, draw_takes, draw_weights
-from emo_avatar.emotion.geometry import N_PARAMETERS, WEIGHTS_PATH, GeometryModulator
-from emo_avatar.emotion.recipes import load_recipes
+from emo_avatar.emotion.geometry import N_PARAMETERS, SPACE, WEIGHTS_PATH, GeometryModulator, expression_fingerprint
+from emo_avatar.emotion.recipes import RECIPES_PATH, load_recipes
 from emo_avatar.errors import UserError
 from emo_avatar.files import whole_file
 from emo_avatar.head.data import HeadData, load_head
@@ -105,10 +105,11 @@ def draw_windows(
     return windows.driving(head), weights, windows.under(head, weights, rng)
 
 
-def expression_fingerprint(head: HeadData) -> str:
-    """Names the expression space that weights were trained on; it changes when the head's basis does."""
-    mapping = np.concatenate([head.arkit_to_expr, head.arkit_to_pose], axis=1)
-    return hashlib.sha256(np.round(mapping, 3).astype("<f4").tobytes()).hexdigest()[:16]
+def training_fingerprint(head: HeadData, settings: GeometryTraining) -> str:
+    """Names all that training depends on: settings, recipes and expression space."""
+    recipes = RECIPES_PATH.read_bytes().replace(b"\r\n", b"\n")
+    parts = json.dumps(asdict(settings), sort_keys=True).encode(), recipes, expression_fingerprint(head).encode()
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
 def train_geometry(
@@ -123,7 +124,7 @@ def train_geometry(
     Interrupted training goes on from the last checkpoint with ``resume``, to the same weights as if never interrupted.
 
     Raises:
-        UserError: there is no checkpoint to resume from, or it is of other settings.
+        UserError: there is no checkpoint to resume from, or it is of other settings or recipes.
     """
     settings = settings or GeometryTraining()
     checkpoint = output.with_suffix(".checkpoint")
@@ -143,8 +144,9 @@ def train_geometry(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.learning_rate, settings.steps, pct_start=settings.warm_up, cycle_momentum=False
     )
+    fingerprint = training_fingerprint(head, settings)
     parts = {"modulator": modulator, "optimiser": optimiser, "schedule": schedule}
-    first, losses = _restore(checkpoint, parts, settings) if resume else (0, [])
+    first, losses = _restore(checkpoint, parts, fingerprint) if resume else (0, [])
 
     objective = Objective(head)
     began = time.perf_counter()
@@ -153,7 +155,7 @@ def train_geometry(
             recent = float(np.sum(losses[-REPORT_EVERY:])) / REPORT_EVERY
             progress(step / settings.steps, f"step {step}, loss {recent:.4f}")
         if step % CHECKPOINT_EVERY == 0 and step > first:
-            _store(checkpoint, parts, settings, step, losses)
+            _store(checkpoint, parts, fingerprint, step, losses)
         batch = batches.draw(step)
         terms = objective(modulator(batch.driving, batch.weights, batch.fps) - batch.target)
         optimiser.zero_grad()
@@ -166,7 +168,8 @@ def train_geometry(
     minutes = (time.perf_counter() - began) / 60
     metadata = {
         "training": json.dumps(asdict(settings)),
-        "expression_space": expression_fingerprint(head),
+        "fingerprint": fingerprint,
+        SPACE: expression_fingerprint(head),
         "minutes": f"{minutes:.1f}",
     }
     with whole_file(output) as temporary:
@@ -177,18 +180,18 @@ def train_geometry(
     return modulator.eval()
 
 
-def _store(path: Path, parts: dict, settings: GeometryTraining, step: int, losses: list) -> None:
+def _store(path: Path, parts: dict, fingerprint: str, step: int, losses: list) -> None:
     state = {name: part.state_dict() for name, part in parts.items()}
     with whole_file(path) as temporary:
-        torch.save(state | {"settings": asdict(settings), "step": step, "losses": losses}, temporary)
+        torch.save(state | {"fingerprint": fingerprint, "step": step, "losses": losses}, temporary)
 
 
-def _restore(path: Path, parts: dict, settings: GeometryTraining) -> tuple[int, list]:
+def _restore(path: Path, parts: dict, fingerprint: str) -> tuple[int, list]:
     if not path.exists():
         raise UserError(f"There is no checkpoint {path} to resume from; train without --resume.")
     state = torch.load(path, weights_only=True)
-    if state["settings"] != asdict(settings):
-        raise UserError(f"The checkpoint {path} is of other settings; train without --resume, or with the same ones.")
+    if state.get("fingerprint") != fingerprint:
+        raise UserError(f"The checkpoint {path} is of other settings, recipes or another head; train without --resume.")
     for name, part in parts.items():
         part.load_state_dict(state[name])
     return state["step"], state["losses"]

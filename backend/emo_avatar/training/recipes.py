@@ -42,6 +42,7 @@ from emo_avatar.tracking.topology import (
     RIGHT_EYE,
     index_mask,
 )
+from emo_avatar.training.eye_region import height_rates, heights, with_clear_eyes
 
 Progress = Callable[[float, str], None]
 
@@ -56,7 +57,8 @@ PROTOTYPES = {
 }
 # Full weight goes beyond what the people in the photographs did, for geometry has to speak without their wrinkles;
 # how far, was found by looking at avatars beside the photographs.
-APEX = {"happy": 1.15, "sad": 2.2, "angry": 2.2, "disgust": 1.7, "fear": 1.7, "surprised": 1.3}
+APEX = {"happy": 1.05, "sad": 2.2, "angry": 2.2, "disgust": 1.7, "fear": 1.65, "surprised": 1.15}
+LOWERING = 1.5  # times as far as the people's may brows and lids come down; farther, they hide the eyes
 CAPTIONS = {"surprised": ("surprised", "shocked")}  # others: their own name
 # Units that emotions do not consist of, or that the landmarker confuses with turning the head.
 LEFT_OUT = (
@@ -126,10 +128,13 @@ class Synthesis:
 
     def visibility(self, unit: np.ndarray, seen: np.ndarray) -> float:  # [52], [478, 2] -> 0 to 1
         """The share of a unit's true motion, of which ``seen`` is the landmarker's idea, that it reports."""
-        corners = self._head.faces[self._embedding.faces]  # [478, 3]
-        moved = self._vertices(unit) - self._vertices(np.zeros_like(unit))  # [V, 3]
-        true = (moved[corners] * self._embedding.barycentric[..., None]).sum(1)[:, :2] * IMPORTANCE[:, None]
+        true = (self.landmarks(unit) - self.landmarks(np.zeros_like(unit)))[:, :2] * IMPORTANCE[:, None]
         return float(np.clip((true * seen).sum() / (true**2).sum(), 0.0, 1.0))
+
+    def landmarks(self, weights: np.ndarray) -> np.ndarray:  # [52] -> [478, 3] metres
+        """Where the landmarks truly are."""
+        corners = self._vertices(weights)[self._head.faces[self._embedding.faces]]  # [478, 3, 3]
+        return (corners * self._embedding.barycentric[..., None]).sum(1)
 
     def _vertices(self, weights: np.ndarray) -> np.ndarray:  # [52] -> [V, 3]
         expression, jaw, eyes = (torch.from_numpy(x)[None] for x in flame_from_arkit(self._head, weights))
@@ -159,7 +164,7 @@ def learn_recipes(output: Path = RECIPES_PATH, progress: Progress = lambda fract
                 before, after = (upright(faces[person, name].points) for name in ("neutral", caption))
                 shown.append(habit + displacement(before, after, synthesis.neutral))
                 names.append(f"{person} {caption}")
-        recipes[emotion] = styles(APEX[emotion] * explain(shown, emotion, synthesis), names)
+        recipes[emotion] = styles(exaggerated(explain(shown, emotion, synthesis), shown, emotion, synthesis), names)
     document = {"version": RECIPES_VERSION, "learnt_from": people, "emotions": recipes}
     write_text(output, json.dumps(document, indent=1) + "\n")
 
@@ -180,8 +185,8 @@ def explain(shown: list[np.ndarray], emotion: str, synthesis: Synthesis) -> np.n
     between zero and the most that each unit takes.
     """
     stems, units = symmetric_units()  # [S, 52]
-    prior = (units * arkit_from_facs(facs_code(PROTOTYPES[emotion]))).max(1)  # [S]
-    most = np.array([MOST.get(stem, MOST_OTHERWISE) for stem in stems]) / APEX[emotion]
+    prior = prototype(emotion, units)
+    most = most_of(stems) / APEX[emotion]
     most[[stem in SUSPECT and prior[i] == 0 for i, stem in enumerate(stems)]] = 0
     prior = np.minimum(prior, most)
 
@@ -205,6 +210,36 @@ def explain(shown: list[np.ndarray], emotion: str, synthesis: Synthesis) -> np.n
         wanted = (photograph * confidence[:, None]).ravel() - offset
         mixtures.append(lsq_linear(design, np.concatenate([wanted, prior / spread]), (0, most + 1e-6)).x)
     return np.array(mixtures) @ units
+
+
+def exaggerated(
+    weights: np.ndarray, shown: list[np.ndarray], emotion: str, synthesis: Synthesis
+) -> np.ndarray:  # [N, 52], N x [478, 2] -> [N, 52]
+    """Full weight of what each photograph shows, with brows and lids little nearer to the eyes than they are there."""
+    stems, units = symmetric_units()
+    yielding = np.array([stem.startswith(("brow", "eye", "nose")) for stem in stems])
+    may_rise = yielding & (prototype(emotion, units) > 0)
+    rates = height_rates(synthesis.landmarks, units)
+    rest = heights(synthesis.neutral)
+    full = APEX[emotion] * weights @ units.T / units.sum(1)  # [N, S]
+    cleared = []
+    for mixture, photograph in zip(full, shown, strict=True):
+        lowered = np.minimum(heights(synthesis.neutral[:, :2] + photograph) / rest - 1, 0)
+        at_least = 1 + LOWERING * lowered - rates[:, ~yielding] @ mixture[~yielding]
+        most = np.where(may_rise, most_of(stems), mixture)[yielding]
+        mixture[yielding] = with_clear_eyes(mixture[yielding], at_least, rates[:, yielding], most)
+        cleared.append(mixture)
+    return np.array(cleared) @ units
+
+
+def prototype(emotion: str, units: np.ndarray) -> np.ndarray:  # [S, 52] -> [S]
+    """What FACS says of an emotion, in symmetric units."""
+    return (units * arkit_from_facs(facs_code(PROTOTYPES[emotion]))).max(1)
+
+
+def most_of(stems: tuple[str, ...]) -> np.ndarray:  # [S]
+    """How far each unit may go."""
+    return np.array([MOST.get(stem, MOST_OTHERWISE) for stem in stems])
 
 
 def symmetric_units() -> tuple[tuple[str, ...], np.ndarray]:  # S stems, [S, 52]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from emo_avatar.avatar.lam_frames import SurfaceFrames, surface_frames
 from emo_avatar.avatar.lam_kernels import carry
-from emo_avatar.avatar.shading import NUMBERS, skin_gain
+from emo_avatar.avatar.shading import NUMBERS, SATURATION, fold, light_on, skin_gain
 from emo_avatar.render.splat.threads import new_counter
 
 COUNT = 40  # vertices with frames, of a patch with 64
@@ -127,7 +126,10 @@ def test_the_kernel_agrees_with_plain_linear_algebra(seed: int, follow: float) -
         total = Rotation.from_quat(body[1][[1, 2, 3, 0]]) * Rotation.from_quat(blend[[1, 2, 3, 0]]) * turn * own
         assert abs(total.as_quat()[[3, 0, 1, 2]] @ out_quats[i]) / np.linalg.norm(out_quats[i]) > 1 - 1e-5
 
-        normals = torch.from_numpy(np.stack([built.rest[i, :, 2], frame[:, 2].astype(np.float32)]))
-        light = 1 + follow * (float(skin_gain(normals[0], normals[1], torch.tensor(s.min(), dtype=torch.float32))) - 1)
+        before, after = (light_on(NUMBERS, *normal) for normal in (built.rest[i, :, 2], frame[:, 2]))
+        gain = skin_gain(NUMBERS, before, after, np.float32(0), fold(NUMBERS, np.float32(1 - s.min())))
+        light = 1 + follow * (gain - 1)
         rgb = splats[3][i] * 0.28209479 + 0.5
-        assert np.allclose(colors[i] * 0.28209479 + 0.5, light * rgb, atol=1e-3)
+        vivid = 1 + SATURATION * max(1 - light, 0)
+        expected = light * (rgb.mean() + vivid * (rgb - rgb.mean()))
+        assert np.allclose(colors[i] * 0.28209479 + 0.5, expected, atol=1e-3)

@@ -9,11 +9,11 @@ from safetensors import safe_open
 
 from emo_avatar.data.speech import utterance
 from emo_avatar.emotion.apply import apply_emotions
-from emo_avatar.emotion.geometry import WEIGHTS_PATH
+from emo_avatar.emotion.geometry import SPACE, WEIGHTS_PATH, expression_fingerprint, load_modulator
+from emo_avatar.errors import UserError
 from emo_avatar.head.data import load_head
 from emo_avatar.head.model import HeadModel
 from emo_avatar.motion.timeline import EMOTIONS
-from emo_avatar.training.geometry import expression_fingerprint
 
 HEAD = load_head()
 SPEECH = utterance(7, 1.0, 30.0)
@@ -44,8 +44,13 @@ def other_head():
 def test_the_shipped_weights_belong_to_the_shipped_head():
     """When this fails the open head's expression space has changed: `emo-avatar train geometry`."""
     with safe_open(WEIGHTS_PATH, "np") as file:
-        assert file.metadata()["expression_space"] == expression_fingerprint(HEAD)
+        assert file.metadata()[SPACE] == expression_fingerprint(HEAD)
     assert WEIGHTS_PATH.stat().st_size < 20e6
+
+
+def test_weights_of_another_expression_space_are_refused(other_head):
+    with pytest.raises(UserError, match="another expression basis than the head turned"):
+        load_modulator(other_head)
 
 
 def test_no_emotion_is_no_change():

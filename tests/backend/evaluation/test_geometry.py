@@ -48,6 +48,6 @@ def test_paths_and_their_measures():
 def test_the_shipped_modulator_keeps_its_promises(monkeypatch):
     """The full judgement, with pictures and more people, is `emo-avatar evaluate geometry`."""
     monkeypatch.setattr(geometry, "path_reversals", lambda *_: {"unseen": (0.0, 0.0)})
-    report = evaluate_geometry(HEAD, load_modulator(), takes=8)
+    report = evaluate_geometry(HEAD, load_modulator(HEAD), takes=8)
     assert report.passed, report
     assert report.mean("aed_ours") < report.mean("aed_recipe") < report.mean("aed_driving")

@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 
 from emo_avatar.data.lips import lip_gap_rows
-from emo_avatar.emotion.geometry import N_PARAMETERS, load_modulator
+from emo_avatar.emotion.geometry import N_PARAMETERS, SPACE, load_modulator
 from emo_avatar.errors import UserError
 from emo_avatar.head.data import load_head
 from emo_avatar.head.model import HeadModel
@@ -43,15 +43,35 @@ def test_training_learns_repeats_and_resumes(tmp_path, monkeypatch):
     resumed = train_geometry(path, SMALL, resume=True)
     for name, value in whole.state_dict().items():
         assert torch.allclose(value, resumed.state_dict()[name], atol=1e-6), name
-    loaded = load_modulator(path)
+    loaded = load_modulator(HEAD, path)
     assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), loaded.parameters(), strict=True))
     with safe_open(path, "pt") as file:
-        assert {"training", "expression_space"} <= set(file.metadata())
+        assert {"training", "fingerprint", SPACE} <= set(file.metadata())
 
 
-def test_resuming_without_a_checkpoint_or_with_another_is_refused(tmp_path, monkeypatch):
+def test_resuming_without_a_checkpoint_is_refused(tmp_path):
     with pytest.raises(UserError, match="no checkpoint"):
         train_geometry(tmp_path / "a.safetensors", SMALL, resume=True)
+
+
+def test_resuming_with_other_settings_or_recipes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(geometry, "CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(geometry, "REPORT_EVERY", 3)
+
+    def interrupt(fraction, doing):
+        if doing.startswith("step 3"):
+            raise Interruption
+
+    path = tmp_path / "a.safetensors"
+    with pytest.raises(Interruption):
+        train_geometry(path, SMALL, progress=interrupt)
+    with pytest.raises(UserError, match="other settings, recipes"):
+        train_geometry(path, replace(SMALL, steps=31), resume=True)
+    recipes = tmp_path / "recipes.json"
+    recipes.write_text(geometry.RECIPES_PATH.read_text(encoding="utf-8").replace("0.8", "0.7"), encoding="utf-8")
+    monkeypatch.setattr(geometry, "RECIPES_PATH", recipes)
+    with pytest.raises(UserError, match="other settings, recipes"):
+        train_geometry(path, SMALL, resume=True)
 
 
 def test_batches_depend_on_seed_and_step_alone():

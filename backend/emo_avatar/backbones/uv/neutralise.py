@@ -17,7 +17,7 @@ from emo_avatar.tracking.topology import MOUTH_CORNERS
 
 # The detector's scores of a relaxed face, which are not zero. A person scores these, or what the photo shows if less.
 RELAXED = {
-    "eyeBlink": 0.12, "eyeSquint": 0.28, "eyeWide": 0.02, "browDown": 0.20, "browInnerUp": 0.05, "browOuterUp": 0.08,
+    "eyeBlink": 0.12, "eyeSquint": 0.28, "eyeWide": 0.02, "browDown": 0.35, "browInnerUp": 0.05, "browOuterUp": 0.08,
     "mouthSmile": 0.05, "mouthFrown": 0.02, "mouthStretch": 0.03, "mouthUpperUp": 0.02, "mouthLowerDown": 0.02,
     "mouthPucker": 0.10, "noseSneer": 0.01,
 }  # fmt: skip
@@ -28,6 +28,9 @@ CLOSE_ENOUGH = 0.05  # score
 LIP_GAP = 0.012  # between the inner lips, in widths of the mouth: lips that touch
 GAP_PER_UNIT = 0.16  # by which a unit of mouthUpperUp or mouthLowerDown parts them
 INNER_LIPS = (13, 14)  # the middle of the upper and of the lower one
+SMILES = 0.3  # score of mouthSmile
+LEVEL = 0.005  # of a relaxed mouth's corners above the middle of its lips, in widths of the mouth
+FALL_PER_UNIT = 0.13  # by which a unit less of mouthSmile or more of mouthFrown lowers them
 
 
 def neutral_correction(
@@ -60,10 +63,23 @@ def _errors(photo: np.ndarray, now: np.ndarray, points: np.ndarray) -> dict[str,
         return float(np.mean([of[i] for i, unit in enumerate(ARKIT_NAMES) if unit.startswith(name)]))
 
     errors = {name: min(relaxed, score(photo, name)) - score(now, name) for name, relaxed in RELAXED.items()}
-    upper, lower = points[list(INNER_LIPS), :2]
-    left, right = points[list(MOUTH_CORNERS), :2]
-    gap = np.linalg.norm(upper - lower) / np.linalg.norm(left - right)
+    # The detector calls a smile gone before lips and corners are at rest.
+    gap, lift = _mouth(points)
+    if score(photo, "mouthSmile") > SMILES:
+        fall = (lift - LEVEL) / FALL_PER_UNIT / 2
+        errors["mouthSmile"], errors["mouthFrown"] = -fall, fall
     part = max(gap - LIP_GAP, 0) / GAP_PER_UNIT / 2
     for name in ("mouthUpperUp", "mouthLowerDown"):
         errors[name] = min(errors[name], 0.0) - part
     return errors
+
+
+def _mouth(points: np.ndarray) -> tuple[float, float]:  # [478, 2+] px
+    """How far the lips are apart, and how far the corners stand above their middle, in widths of the mouth."""
+    upper, lower = points[list(INNER_LIPS), :2]
+    left, right = sorted(points[list(MOUTH_CORNERS), :2], key=lambda corner: corner[0])
+    across = right - left
+    width = np.linalg.norm(across)
+    down = np.array([-across[1], across[0]]) / width
+    lift = ((upper + lower) / 2 - (left + right) / 2) @ down
+    return float(np.linalg.norm(upper - lower) / width), float(lift / width)
