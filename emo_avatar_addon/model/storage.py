@@ -66,20 +66,50 @@ def read_file(avatar: bpy.types.Object) -> bytes | None:
 
 def write_motion(avatar: bpy.types.Object, message: bytes | None) -> None:
     """Keep the motion track, a safetensors FLAME sequence; None removes it."""
-    _write(avatar, _MOTION, message)
+    _write_shot(avatar, _MOTION, message)
 
 
 def read_motion(avatar: bpy.types.Object) -> bytes | None:
-    return avatar.get(_MOTION)
+    return _read_shot(avatar, _MOTION)
+
+
+def has_motion(avatar: bpy.types.Object) -> bool:
+    """Whether there is a motion track; cheap enough for a panel."""
+    return _MOTION in avatar if _is_local(avatar) else read_motion(avatar) is not None
 
 
 def write_range(avatar: bpy.types.Object, message: bytes | None) -> None:
     """Keep the last evaluated range; None removes it."""
-    _write(avatar, _RANGE, message)
+    _write_shot(avatar, _RANGE, message)
 
 
 def read_range(avatar: bpy.types.Object) -> bytes | None:
-    return avatar.get(_RANGE)
+    return _read_shot(avatar, _RANGE)
+
+
+def _write_shot(avatar: bpy.types.Object, name: str, message: bytes | None) -> None:
+    """Keep what belongs to this file more than to the avatar. Blender saves no such property of linked and overridden
+    avatars, so a scene of this file holds it for them; there an empty message stands for none."""
+    if _is_local(avatar):
+        _write(avatar, name, message)
+    elif scene := _own_scene(avatar):
+        _write(scene, f"{name} {avatar.name}", message or b"")
+
+
+def _read_shot(avatar: bpy.types.Object, name: str) -> bytes | None:
+    if _is_local(avatar):
+        return avatar.get(name)
+    scene = _own_scene(avatar)
+    kept = scene.get(f"{name} {avatar.name}") if scene else None
+    return avatar.get(name) if kept is None else kept or None
+
+
+def _is_local(avatar: bpy.types.Object) -> bool:
+    return avatar.library is None and avatar.override_library is None
+
+
+def _own_scene(avatar: bpy.types.Object) -> bpy.types.Scene | None:
+    return next((scene for scene in avatar.users_scene if scene.library is None), None)
 
 
 def _write(owner: bpy.types.ID, name: str, message: bytes | None) -> None:

@@ -92,7 +92,7 @@ class EMOAVATAR_OT_remove_motion(AvatarOperator):
 
     @classmethod
     def avatar_reason(cls, context: Any, avatar: bpy.types.Object) -> str | None:
-        return None if driving.has_motion(avatar) else "The avatar has no motion track"
+        return None if storage.has_motion(avatar) else "The avatar has no motion track"
 
     def run(self, context: Any) -> None:
         avatar = active(context)
@@ -108,7 +108,7 @@ class EMOAVATAR_OT_fit_range(AvatarOperator):
 
     @classmethod
     def avatar_reason(cls, context: Any, avatar: bpy.types.Object) -> str | None:
-        return None if driving.has_motion(avatar) else "The avatar has no motion track"
+        return None if storage.has_motion(avatar) else "The avatar has no motion track"
 
     def run(self, context: Any) -> None:
         context.scene.frame_end = driving.motion_end(context.scene, active(context))

@@ -41,9 +41,12 @@ def bake(avatar: bpy.types.Object, track: Track, frames: np.ndarray, simplify: b
     curve that never changes has one key, and what stays at rest has none. Bones keyed by the artist keep their keys.
     Raises AddonError when curves of a library cannot be changed.
     """
+    key = avatar.emo_avatar.head.data.shape_keys
+    for owner in (avatar, key):
+        if owner.library is not None or avatar.override_library is not None:
+            raise AddonError(f"{avatar.name} is linked from a library: bake it in its own file, or make it local.")
     if is_baked(avatar):
         unbake(avatar)
-    key = avatar.emo_avatar.head.data.shape_keys
     for owner in (avatar, key):
         _make_own(owner)
     made = [curves.channels(owner) is None for owner in (avatar, key)]
@@ -115,8 +118,6 @@ def _make_own(owner: bpy.types.ID) -> None:
     animation = owner.animation_data
     if animation is None or animation.action is None:
         return
-    if owner.library is not None:
-        raise AddonError(f"{owner.name} is linked from a library: make a library override, or bake it in its own file.")
     if animation.action.library is not None or curves.shared(owner):
         slot = animation.action_slot.identifier if curves.SLOTS and animation.action_slot else None
         animation.action = animation.action.copy()

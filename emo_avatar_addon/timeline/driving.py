@@ -143,11 +143,6 @@ def _target(
     return from_blender(local).astype(np.float32), influence.astype(np.float32)
 
 
-def has_motion(avatar: bpy.types.Object) -> bool:
-    """Whether the avatar has a motion track; cheap enough for a panel."""
-    return "emo_avatar_motion" in avatar
-
-
 def motion_sentence(scene: bpy.types.Scene, avatar: bpy.types.Object) -> str:
     """What the motion track is and how it is fitted into the scene; cheap enough for a panel."""
     known = _motions.get(avatar.session_uid)

@@ -386,7 +386,7 @@ def store() -> None:
     """Put what is evaluated into the file, so that it plays without a backend."""
     for uid, entry in list(_entries.items()):
         avatar = find(uid)
-        if avatar is not None and entry.track is not None and avatar.library is None:
+        if avatar is not None and entry.track is not None:
             storage.write_range(avatar, entry.track.pack())
 
 

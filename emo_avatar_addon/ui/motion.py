@@ -4,6 +4,7 @@ from typing import Any
 
 import bpy
 
+from ..model import storage
 from ..model.arkit import ARKIT_NAMES
 from ..ops.avatar import active
 from ..timeline import driving
@@ -21,7 +22,7 @@ class EMOAVATAR_PT_motion(AvatarPanel, bpy.types.Panel):
         settings = avatar.emo_avatar
         layout = self.layout
         layout.use_property_split = True
-        has_motion = driving.has_motion(avatar)
+        has_motion = storage.has_motion(avatar)
         row = layout.row(align=True)
         row.operator("emo_avatar.import_motion", text="Replace" if has_motion else "Import Motion", icon="IMPORT")
         if not has_motion:

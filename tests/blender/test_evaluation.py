@@ -270,3 +270,35 @@ def test_damaged_data_is_said_and_not_thrown(scene, avatar, backend):
     assert not evaluation.settle(5)
     assert evaluation.trouble(avatar)
     scene.frame_set(5)
+
+
+def test_library_override_is_keyed_plays_and_is_stored(scene, avatar, backend, tmp_path):
+    settle()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "library.blend"))
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    scene = bpy.context.scene
+    with bpy.data.libraries.load(str(tmp_path / "library.blend"), link=True) as (_, taken):
+        taken.collections = ["Ann"]
+    scene.collection.children.link(taken.collections[0])
+    taken.collections[0].override_hierarchy_create(scene, bpy.context.view_layer, do_fully_editable=True)
+    avatar = _override()
+    scene.frame_end = 20
+    key(avatar, "happy", (1, 0.0), (20, 1.0))
+    evaluation.mark(avatar)
+    settle()
+    scene.frame_set(20)
+    smile = expression(avatar)
+    assert np.linalg.norm(smile) > 1
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
+    bpy.context.scene.frame_set(1)
+    assert np.linalg.norm(expression(_override())) < 1e-3
+    bpy.context.scene.frame_set(20)
+    np.testing.assert_allclose(expression(_override()), smile, atol=1e-5)
+    bpy.context.view_layer.objects.active = _override()
+    with pytest.raises(RuntimeError, match="make it local"):
+        bpy.ops.emo_avatar.bake()
+
+
+def _override():
+    return next(thing for thing in bpy.data.objects if thing.type == "ARMATURE" and thing.override_library)

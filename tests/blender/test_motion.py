@@ -167,3 +167,24 @@ def test_arkit_properties_add_to_the_motion(scene, talking):
     assert after[0] == pytest.approx(before, abs=1e-3)
     rig = driving.rig_of(talking).eyes
     assert after[1] == pytest.approx(1.4 * np.linalg.norm(rig.to_pose[rig.unit("jawOpen"), :3]), rel=0.05)
+
+
+def test_motion_of_an_override_stays_in_the_shot(scene, avatar, backend, talk, tmp_path):
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "library.blend"))
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    with bpy.data.libraries.load(str(tmp_path / "library.blend"), link=True) as (_, taken):
+        taken.collections = ["Ann"]
+    bpy.context.scene.collection.children.link(taken.collections[0])
+    taken.collections[0].override_hierarchy_create(bpy.context.scene, bpy.context.view_layer, do_fully_editable=True)
+    bpy.context.view_layer.objects.active = _override()
+    assert ops.import_motion(filepath=str(talk)) == {"FINISHED"}
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
+    assert len(driving.motion_of(_override())) == 120
+    bpy.context.view_layer.objects.active = _override()
+    ops.remove_motion()
+    assert not storage.has_motion(_override())
+
+
+def _override():
+    return next(thing for thing in bpy.data.objects if thing.type == "ARMATURE" and thing.override_library)
