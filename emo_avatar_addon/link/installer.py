@@ -58,7 +58,7 @@ class Installation:
 
     folder: Path
     version: str
-    device: str
+    device: str  # that the self-test ran on
     python_version: str
     mb: int
 
@@ -84,7 +84,7 @@ def plan(root: Path, bundle: Path, python: Interpreter, device: str) -> Plan:
     if device == "cpu" and sys.platform == "linux":
         indexes = (_INDEX + "cpu",)
     if device == "cuda" and sys.platform == "win32":
-        indexes = tuple(_INDEX + cuda for cuda in ("cu128", "cu126", "cu130"))
+        indexes = tuple(_INDEX + cuda for cuda in ("cu130", "cu128", "cu126"))
     download, disk = SIZES_MB[device]
     made = Plan(
         root=root,
@@ -156,10 +156,10 @@ def install(plan: Plan, report: Report) -> Installation:
     try:
         with (plan.root / _LOG).open("w", encoding="utf-8") as log:
             _fill(plan, folder, _Runner(plan, folder, log, report))
-        location = Spawned(_python_of(folder), plan.device, cache=models_folder(plan.root))
-        self_test(location, lambda _, doing: report(0.95, f"Self-test: {doing}"))
+        location = Spawned(_python_of(folder), cache=models_folder(plan.root))
+        device = self_test(location, lambda _, doing: report(0.95, f"Self-test: {doing}"))
         size = sum(path.lstat().st_size for path in folder.rglob("*")) // 1_000_000
-        made = Installation(folder, bundled_version(plan.source.parent), plan.device, plan.python.name, size)
+        made = Installation(folder, bundled_version(plan.source.parent), device, plan.python.name, size)
         _point_to(made)
     except BaseException as failure:
         _remove_tree(folder)
@@ -172,7 +172,7 @@ def install(plan: Plan, report: Report) -> Installation:
 
 
 def self_test(location: Spawned, report: Report) -> str:
-    """Start a backend, have it compute an emotion, end it. Returns its device's name; `AddonError` when it fails."""
+    """Start a backend, have it compute an emotion, end it. Returns "cpu" or "cuda"; `AddonError` when it fails."""
     session = Session()
     session.start(location)
     try:
@@ -184,8 +184,7 @@ def self_test(location: Spawned, report: Report) -> str:
         expression = answer.get("expression", np.zeros(0))
         if expression.shape != (2, 100) or not np.isfinite(expression).all() or not expression.any():
             raise AddonError("The backend runs and computes nonsense: repair it.")
-        device = session.health.status.get("device") or {}
-        return str(device.get("name") or device.get("kind") or "?")
+        return str((session.health.status.get("device") or {}).get("kind"))
     finally:
         session.stop(timeout=10.0)
 
@@ -301,9 +300,9 @@ def _fill(plan: Plan, folder: Path, runner: _Runner) -> None:
     torch_mb = plan.download_mb * 0.35 if plan.torch else 0.0
     if plan.torch:
         commands = [runner.pip(*install, "--no-deps", "--index-url", index, plan.torch) for index in plan.indexes]
-        fitting = any(runner.run(command, "Downloading PyTorch", done, 0.35, torch_mb) for command in commands)
-        if not fitting and plan.device == "cuda":
-            raise AddonError("PyTorch for CUDA could not be downloaded: try again, or choose the processor.")
+        if not any(runner.run(command, "Downloading PyTorch", done, 0.35, torch_mb) for command in commands):
+            other = "the processor" if plan.device == "cuda" else "the graphics card, whose larger build needs none"
+            raise AddonError(f"PyTorch's own index did not give a build: try again, or choose {other}.")
         done = 0.35
     what = f"{source}[cuda]" if plan.device == "cuda" else str(source)
     rest = runner.pip(*install, "-c", str(plan.constraints), what)

@@ -73,7 +73,11 @@ class BackendProcess:
             with contextlib.suppress(queue.Empty):
                 line = self._first.get(timeout=0.1)
         if not line:
-            raise AddonError(f"The backend ended at once: {exit_reason(self._wait(2.0))}.{self._last_words()}")
+            code, words = self._wait(2.0), self._last_words()
+            if "No module named emo_avatar" in words:
+                raise AddonError("That Python does not have the backend: choose one that has, or set the backend up.")
+            said = f" It said: {words[:200]}" if words else ""
+            raise AddonError(f"The backend ended at once: {exit_reason(code)}.{said}")
         try:
             said = json.loads(line)
             check_protocol(said["protocol"])
@@ -99,8 +103,7 @@ class BackendProcess:
     def _last_words(self) -> str:
         """The last line of the log, where a traceback says what was wrong."""
         time.sleep(0.1)  # its reader may not have come to the end yet
-        words = next((line for line in reversed(self.log) if line.strip()), "")
-        return f" It said: {words[:200]}" if words else ""
+        return next((line for line in reversed(self.log) if line.strip()), "")
 
     def _wait(self, timeout: float) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -94,7 +94,10 @@ class EMOAVATAR_OT_set_up_backend(JobOperator):
         preferences.installation_changed()
         preferences.get(context).source = "MANAGED"
         session.current().start(preferences.location(context))
-        self.report({"INFO"}, f"The backend is set up ({result.mb / 1000:.1f} GB)")
+        if self.device == "cuda" and result.device != "cuda":
+            self.report({"WARNING"}, "The backend is set up on the processor: no card that it can use was found")
+        else:
+            self.report({"INFO"}, f"The backend is set up ({result.mb / 1000:.1f} GB)")
         return None
 
 

@@ -33,7 +33,8 @@ def _managed(chosen: Any, layout: Any, context: Any) -> None:
     elif not made.is_whole:
         paragraph(layout, context, "The backend's Python is gone: set it up again.", "ERROR")
     else:
-        layout.label(text=f"Version {made.version}, {made.python_version}, {made.mb / 1000:.1f} GB", icon="CHECKMARK")
+        facts = f"Version {made.version}, {made.python_version}, {made.mb / 1000:.1f} GB on the disk"
+        layout.label(text=facts, icon="CHECKMARK")
         if made.version != installer.bundled_version(preferences.BUNDLE):
             paragraph(layout, context, "The backend is older than the extension: set it up again.", "ERROR")
     row = layout.row()

@@ -67,7 +67,7 @@ def test_installs_tests_replaces_and_removes(plan, before):
     assert {"Greeting", "Making a virtual environment"} <= {doing for _, doing in heard}
     assert any("Self-test" in doing for _, doing in heard)
     assert "hello" in installer.install_log(plan.root)
-    assert installer.self_test(Spawned(made.python), lambda fraction, doing: None) == "fake"
+    assert installer.self_test(Spawned(made.python), lambda fraction, doing: None) == "cpu"
     assert threading.active_count() == threads
 
     made.python.unlink()
@@ -103,6 +103,13 @@ def test_failed_leaves_nothing_and_says_what_to_do(plan, monkeypatch, variable, 
         installer.install(plan, lambda fraction, doing: None)
     assert installer.installed(plan.root) is None
     assert set(left_in(plan)) - {"downloads"} == {"install.log"}
+
+
+def test_without_pytorchs_index_nothing_larger_is_downloaded_unasked(plan):
+    planned = dataclasses.replace(plan, torch="no-such-package==1.0", indexes=("https://127.0.0.1:9/cpu",))
+    with pytest.raises(AddonError, match="PyTorch.*try again, or choose the graphics card, whose larger build"):
+        installer.install(planned, lambda fraction, doing: None)
+    assert installer.installed(plan.root) is None
 
 
 @pytest.mark.parametrize(

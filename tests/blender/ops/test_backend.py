@@ -72,7 +72,7 @@ def test_says_what_is_missing(chosen):
 def test_a_python_without_the_backend_is_told(chosen):
     chosen.source, chosen.python = "PYTHON", sys.executable
     bpy.ops.emo_avatar.start_backend()
-    assert "No module named 'emo_avatar'" in health(State.FAILED).sentence
+    assert "does not have the backend" in health(State.FAILED).sentence
 
 
 def test_setting_up_needs_consent_to_be_online(chosen):

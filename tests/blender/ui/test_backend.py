@@ -68,7 +68,7 @@ def test_running_work_has_a_bar(layouts, monkeypatch):
 
 def test_preferences_of_each_source(layouts, made, monkeypatch):
     chosen = preferences.get(bpy.context)
-    assert "Version 0.1.0, Python 3.11.7, 2.0 GB" in preferences_drawn(layouts)
+    assert "Version 0.1.0, Python 3.11.7, 2.0 GB on the disk" in preferences_drawn(layouts)
     monkeypatch.setattr(preferences, "_installation", dataclasses.replace(made, version="0.0.1"))
     assert "older than the extension" in preferences_drawn(layouts)
     monkeypatch.setattr(installer.Installation, "is_whole", False)
