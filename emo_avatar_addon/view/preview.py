@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,9 +14,9 @@ from .picture import Picture, Shown
 
 SETTLED = 0.15  # seconds without a change after which the full resolution is worth its time
 BUDGET = 0.030  # seconds that a picture may take while the view moves
-SMALLEST = 0.15  # of the full width and height
+SMALLEST = 0.2  # of the full width and height
 RETRY = 3.0  # seconds after a failure before the same is asked for again
-LEARNING = 0.5  # how much of the estimated speed the newest measurement makes up
+REMEMBERED = 12  # pictures whose times tell how long the next one will take
 
 
 class Preview:
@@ -39,7 +40,7 @@ class Preview:
         self._since = -SETTLED  # when what is wanted last changed
         self._asked: tuple[tuple[bytes, ...], float] | None = None  # what was last asked for, and at what scale
         self._failed = -RETRY
-        self._seconds_per_pixel = 0.0
+        self._times: collections.deque[tuple[int, float]] = collections.deque(maxlen=REMEMBERED)  # pixels, seconds
 
     def want(self, view: View, avatars: Sequence[Shown]) -> None:
         """Say at every redraw what the viewport shows now. Quick; never waits."""
@@ -65,8 +66,13 @@ class Preview:
         self._worker.close()
 
     def _moving_scale(self, view: View) -> float:
-        seconds = self._seconds_per_pixel * view.width * view.height
-        return 1.0 if seconds <= BUDGET else max(SMALLEST, (BUDGET / seconds) ** 0.5)
+        """So that a picture keeps to the budget; when posing alone exceeds it, that pixels cost no more than posing."""
+        if not self._times:
+            return 1.0
+        fixed, per_pixel = fitted_cost(list(self._times))
+        affordable = max(BUDGET - fixed, fixed)
+        seconds = per_pixel * view.width * view.height
+        return 1.0 if seconds <= affordable else max(SMALLEST, (affordable / seconds) ** 0.5)
 
     def _run(self, key: tuple[bytes, ...], view: View, avatars: tuple[Shown, ...]) -> None:
         begin = self._clock()
@@ -81,8 +87,16 @@ class Preview:
             self.problem, self._failed = f"The splats could not be drawn ({type(error).__name__}).", self._clock()
             self._redraw(RETRY)
         else:
-            measured = (self._clock() - begin) / (view.width * view.height)
-            known = self._seconds_per_pixel or measured
-            self._seconds_per_pixel = known + LEARNING * (measured - known)
+            self._times.append((view.width * view.height, self._clock() - begin))
         finally:
             self._redraw(0.0)
+
+
+def fitted_cost(times: Sequence[tuple[int, float]]) -> tuple[float, float]:
+    """Seconds that every picture takes, and seconds for each of its pixels, by least squares over (pixels, seconds)."""
+    count = len(times)
+    pixels, seconds = sum(p for p, _ in times) / count, sum(s for _, s in times) / count
+    spread = sum((p - pixels) ** 2 for p, _ in times)
+    slope = sum((p - pixels) * (s - seconds) for p, s in times) / spread if spread else seconds / pixels
+    slope = min(max(slope, 0.0), seconds / pixels)
+    return seconds - slope * pixels, slope

@@ -20,10 +20,10 @@ class Clock:
 
 
 class Backend:
-    """Renders in `seconds_per_pixel` of the clock, when it is let."""
+    """Renders in `seconds` and `seconds_per_pixel` of the clock, when it is let."""
 
-    def __init__(self, clock, seconds_per_pixel=0.0):
-        self.clock, self.seconds_per_pixel = clock, seconds_per_pixel
+    def __init__(self, clock):
+        self.clock, self.seconds, self.seconds_per_pixel = clock, 0.0, 0.0
         self.asked, self.failure = [], None
         self.gate = threading.Event()
         self.gate.set()
@@ -31,7 +31,7 @@ class Backend:
     def __call__(self, view, avatars):
         self.gate.wait(5)
         self.asked.append(view)
-        self.clock.now += self.seconds_per_pixel * view.width * view.height
+        self.clock.now += self.seconds + self.seconds_per_pixel * view.width * view.height
         if self.failure:
             raise self.failure
         return Picture(view, np.zeros((view.height, view.width, 4), np.uint8), np.zeros((view.height, view.width)))
@@ -88,6 +88,22 @@ def test_a_quick_backend_always_gives_the_full_picture(stage):
         shown.want(view_at(x), ())
         settle(shown)
     assert [view.width for view in backend.asked] == [1000] * 5
+
+
+def test_where_posing_is_what_takes_the_time_small_pictures_are_not_made_for_nothing(stage):
+    clock, backend, shown, _ = stage
+    backend.seconds, backend.seconds_per_pixel = 0.100, 0.025 / 800_000
+    for x in range(8):
+        shown.want(view_at(x), ())
+        settle(shown)
+    assert backend.asked[-1].width == 1000
+
+
+def test_costs_are_told_apart():
+    times = [(pixels, 0.02 + 3e-8 * pixels) for pixels in (10_000, 800_000, 10_000, 50_000)]
+    assert preview.fitted_cost(times) == pytest.approx((0.02, 3e-8))
+    assert preview.fitted_cost([(1000, 0.1)]) == (0.0, pytest.approx(1e-4))
+    assert preview.fitted_cost([(1000, 0.1), (10_000, 0.05)])[1] == 0.0  # noise
 
 
 def test_the_newest_wins_and_asking_never_waits(stage):
