@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import ipaddress
 import json
 import socket
 import ssl
@@ -263,7 +264,9 @@ def is_private(url: str) -> bool:
 
 def is_this_machine(url: str) -> bool:
     host = urllib.parse.urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def check_protocol(protocol: object) -> None:

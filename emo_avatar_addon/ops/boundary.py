@@ -69,7 +69,7 @@ def say_accident(operator: bpy.types.Operator, sentence: str, trace: str) -> Non
     )
     print(last_report, file=sys.stderr)
     operator.report({"ERROR"}, masked(f"Emo Avatar has failed: {sentence}"))
-    if not bpy.app.background:
+    if bpy.context.window is not None:  # else there is nowhere to show it
         bpy.ops.emo_avatar.show_report("INVOKE_DEFAULT")
 
 

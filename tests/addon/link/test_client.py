@@ -1,6 +1,10 @@
 """One request after the other, against a small backend, healthy and not."""
 
+import http.server
 import io
+import shutil
+import ssl
+import subprocess
 import threading
 import time
 
@@ -145,3 +149,58 @@ def test_a_bad_address_is_told(url):
 def test_a_bad_token_is_told(token):
     with pytest.raises(AddonError, match="token"):
         Client("http://127.0.0.1:1", token)
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A new certificate of this machine, signed by itself, and its key."""
+    tool = shutil.which("openssl") or pytest.skip("openssl makes the certificate")
+    paths = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    request += ["-addext", "subjectAltName=DNS:localhost", "-out", str(paths[0]), "-keyout", str(paths[1])]
+    subprocess.run([tool, *request], check=True, capture_output=True)
+    return paths
+
+
+def test_https_is_spoken_and_its_certificate_checked(certificate, monkeypatch):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = b'{"service": "emo-avatar", "protocol": 1}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    client = Client(f"https://localhost:{server.server_address[1]}", "token")
+    try:
+        with pytest.raises(BackendLost, match="certificate is not trusted: self-signed certificate"):
+            client.hello()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        assert client.hello()["service"] == "emo-avatar"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("url", "private"),
+    [
+        ("http://127.0.0.1:1", True),
+        ("http://localhost:1", True),
+        ("http://[::1]:1", True),
+        ("https://far.example", True),
+        ("http://far.example", False),
+        ("http://127.evil.example", False),
+        ("http://192.168.1.2:1", False),
+    ],
+)
+def test_what_others_can_read_is_told_apart(url, private):
+    assert link.is_private(url) is private
