@@ -67,7 +67,7 @@ def open_head() -> HeadArrays:
 
 def head_from_message(arrays: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> HeadArrays:
     """The head of a person as the backend's route `head` sends it. `AddonError` when its pieces do not fit together."""
-    if tuple(document.get("arkit_names", ())) != ARKIT_NAMES:
+    if document.get("arkit_names") != list(ARKIT_NAMES):
         raise AddonError("The backend's head has other ARKit units than this extension: set the backend up again.")
     template = arrays.get("v_template", np.zeros((0, 3)))
     return _head(

@@ -55,7 +55,8 @@ def create(
     rig.location = context.scene.cursor.location
     rig.show_in_front = True
     rig.data.display_type = "STICK"
-    _place_bones(rig, flame.kinematics(head).joints)
+    with _editing(armature) as bones:
+        _place_bones(bones, flame.kinematics(head).joints)
     for bone, colour in zip(rig.data.bones, _BONE_COLOURS, strict=True):
         bone.color.palette = colour
         rig.pose.bones[bone.name].lock_scale = (True, True, True)  # FLAME's joints have none
@@ -67,6 +68,9 @@ def create(
     rig.emo_avatar.head = mesh
     drive_pose_correctives(rig)
     storage.write_rig(rig, head)
+    if getattr(context.space_data, "local_view", None):
+        for thing in (rig, mesh):
+            thing.local_view_set(context.space_data, True)
     for other in context.selected_objects:
         other.select_set(False)
     rig.select_set(True)
@@ -86,9 +90,9 @@ def free_name(name: str) -> str:
 
 def change_person(rig: bpy.types.Object, head: HeadArrays) -> None:
     """Give an avatar another identity of the same head: its mesh, its shape keys and its bones move."""
-    mesh = rig.emo_avatar.head.data
-    _write_positions(mesh, head)
-    _place_bones(rig, flame.kinematics(head).joints)
+    with _editing(rig.data) as bones:  # which also leaves the mesh's own edit mode, that would undo what is written
+        _place_bones(bones, flame.kinematics(head).joints)
+        _write_positions(rig.emo_avatar.head.data, head)
     storage.write_rig(rig, head)
 
 
@@ -204,17 +208,16 @@ def _write_positions(mesh: bpy.types.Mesh, head: HeadArrays) -> None:
     mesh.update_tag()
 
 
-def _place_bones(rig: bpy.types.Object, joints: np.ndarray) -> None:  # [5, 3] FLAME axes
+def _place_bones(bones: bpy.types.ArmatureEditBones, joints: np.ndarray) -> None:  # [5, 3] FLAME axes
     heads = to_blender(joints).tolist()
     axes = to_blender(np.swapaxes(flame.BONE_AXES, 1, 2))  # [5, axis, 3]
-    with _editing(rig.data) as bones:
-        for joint, name in enumerate(flame.JOINTS):
-            bone = bones.get(name) or bones.new(name)
-            bone.head = heads[joint]
-            bone.tail = np.asarray(heads[joint]) + axes[joint, 1] * _BONE_LENGTHS[joint]
-            bone.align_roll(axes[joint, 2])
-            if flame.PARENTS[joint] >= 0:
-                bone.parent = bones[flame.JOINTS[flame.PARENTS[joint]]]
+    for joint, name in enumerate(flame.JOINTS):
+        bone = bones.get(name) or bones.new(name)
+        bone.head = heads[joint]
+        bone.tail = np.asarray(heads[joint]) + axes[joint, 1] * _BONE_LENGTHS[joint]
+        bone.align_roll(axes[joint, 2])
+        if flame.PARENTS[joint] >= 0:
+            bone.parent = bones[flame.JOINTS[flame.PARENTS[joint]]]
 
 
 @contextmanager

@@ -85,6 +85,16 @@ def test_changing_the_person_keeps_selection_mode_and_pose(avatar):
     np.testing.assert_allclose(avatar.pose.bones["neck"].rotation_quaternion, (0.9, 0.1, 0.2, 0.3), atol=1e-6)
 
 
+def test_changing_the_person_while_its_mesh_is_edited(avatar):
+    bpy.context.view_layer.objects.active = avatar.emo_avatar.head
+    bpy.ops.object.mode_set(mode="EDIT")
+    person = head_file.open_head().with_identity(np.ones(20))
+    head_object.change_person(avatar, person)
+    assert bpy.context.mode == "EDIT_MESH"
+    bpy.ops.object.mode_set(mode="OBJECT")
+    assert np.abs(evaluated(avatar) - person.v_template).max() < EXACT
+
+
 def test_posing_by_hand_bends_as_flame_does(avatar):
     """The neck turned by hand, the jaw by a constraint: the correctives follow, without the extension's handlers."""
     head, pose = head_file.open_head(), still_pose()
