@@ -26,6 +26,7 @@ FEATURES = (
     "view.engine",
     "view.overlay",
     "ops.view",
+    "ops.export",
     "ops.framing",
     "ui.jobs",
     "ui.main",
@@ -34,6 +35,7 @@ FEATURES = (
     "ui.motion",
     "ui.bake",
     "ui.view",
+    "ui.export",
     "ui.backend",
 )
 
