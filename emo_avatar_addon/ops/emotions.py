@@ -1,6 +1,7 @@
 """Emotion sliders: keys, solo and clear, copy and paste, blends and their assets."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -195,19 +196,23 @@ class EMOAVATAR_OT_add_blend_assets(EmoOperator):
         self.report({"INFO"}, f"{len(missing)} blends are assets of this file now")
 
 
+_LIBRARIES = [
+    (item.identifier, item.name, "", item.value)
+    for item in bpy.types.AssetWeakReference.bl_rna.properties["asset_library_type"].enum_items
+]
+
+
 class EMOAVATAR_OT_apply_asset(AvatarOperator):
     bl_idname = "emo_avatar.apply_asset"
     bl_label = "Apply Emotion"
     bl_description = "Set the emotion sliders to the asset's"
     bl_options = {"REGISTER", "UNDO"}
 
-    action: bpy.props.StringProperty(
-        name="Action", description="Of this file; the active asset if empty", options={"SKIP_SAVE"}
-    )
-
-    @classmethod
-    def avatar_reason(cls, context: Any, avatar: bpy.types.Object) -> str | None:
-        return None
+    action: bpy.props.StringProperty(name="Action", description="Of this file", options={"SKIP_SAVE", "HIDDEN"})
+    # Blender's asset shelf says by these which asset was clicked.
+    asset_library_type: bpy.props.EnumProperty(items=_LIBRARIES, default="LOCAL", options={"SKIP_SAVE", "HIDDEN"})
+    asset_library_identifier: bpy.props.StringProperty(options={"SKIP_SAVE", "HIDDEN"})
+    relative_asset_identifier: bpy.props.StringProperty(options={"SKIP_SAVE", "HIDDEN"})
 
     def run(self, context: Any) -> None:
         values = self._values(context)
@@ -216,20 +221,24 @@ class EMOAVATAR_OT_apply_asset(AvatarOperator):
             autokey(context, avatar)
 
     def _values(self, context: Any) -> list[float]:
-        if self.action:
-            action = bpy.data.actions.get(self.action)
+        folder, _, name = self.relative_asset_identifier.replace("\\", "/").rpartition("Action/")
+        if self.action or (name and self.asset_library_type == "LOCAL"):
+            action = bpy.data.actions.get(self.action or name)
             if action is None:
-                raise AddonError(f"This file has no action {self.action}.")
+                raise AddonError(f"This file has no action {self.action or name}.")
             return presets.read(action)
-        asset = context.asset
+        if name:
+            libraries = context.preferences.filepaths.asset_libraries
+            known = {library.name: library.path for library in libraries}
+            if self.asset_library_identifier not in known:
+                raise AddonError(f"There is no asset library {self.asset_library_identifier} in the preferences.")
+            return presets.read_from(Path(known[self.asset_library_identifier]) / folder.rstrip("/"), name)
+        asset = getattr(context, "asset", None)
         if asset is None or asset.id_type != "ACTION":
             raise AddonError("Choose an emotion in the asset shelf or the asset browser.")
         if asset.local_id is not None:
             return presets.read(asset.local_id)
-        with bpy.data.temp_data() as library:
-            with library.libraries.load(asset.full_library_path, link=True) as (_, taken):
-                taken.actions = [asset.name]
-            return presets.read(taken.actions[0])
+        return presets.read_from(Path(asset.full_library_path), asset.name)
 
 
 class EMOAVATAR_AST_emotions(bpy.types.AssetShelf):

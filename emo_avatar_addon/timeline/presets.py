@@ -7,6 +7,7 @@ and linked by Blender's own means, and applied here to the active avatar.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import bpy
 import numpy as np
@@ -79,6 +80,19 @@ def read(action: bpy.types.Action) -> list[float]:  # [6]
         raise AddonError(f"{action.name} holds no emotions; choose an asset with the tag {TAG}.")
     at = action.frame_range[0]
     return [float(np.clip(fcurve.evaluate(at), 0, 1)) if fcurve else 0.0 for fcurve in wanted.values()]
+
+
+def read_from(path: Path, name: str) -> list[float]:  # [6]
+    """The blend of an action in another file, which leaves no trace here. `AddonError` when it cannot be read."""
+    try:
+        with bpy.data.temp_data() as library:
+            with library.libraries.load(str(path), link=False) as (held, taken):
+                taken.actions = [name] if name in held.actions else []
+            if not taken.actions:
+                raise AddonError(f"{path.name} has no action {name}.")
+            return read(taken.actions[0])
+    except OSError as error:
+        raise AddonError(f"The asset file {path.name} cannot be read.") from error
 
 
 def description(values: list[float]) -> str:

@@ -44,14 +44,18 @@ class EMOAVATAR_PT_emotions(AvatarPanel, bpy.types.Panel):
 
         row = layout.row(align=True)
         row.operator("emo_avatar.jump_to_key", text="", icon="PREV_KEYFRAME").forward = False
-        row.operator("emo_avatar.key_all", icon="KEY_HLT")
-        row.operator("emo_avatar.key_changed", icon="KEYFRAME_HLT")
+        row.operator("emo_avatar.key_all")
+        row.operator("emo_avatar.key_changed")
         row.operator("emo_avatar.delete_keys", text="", icon="KEY_DEHLT")
         row.operator("emo_avatar.jump_to_key", text="", icon="NEXT_KEYFRAME").forward = True
         row = layout.row(align=True)
         row.operator("emo_avatar.clear", icon="X")
         row.operator("emo_avatar.copy", icon="COPYDOWN")
         row.operator("emo_avatar.paste", icon="PASTEDOWN")
+        if not context.scene.render.use_lock_interface:  # values are written while Blender renders
+            row = layout.row()
+            row.use_property_split = False
+            row.prop(context.scene.render, "use_lock_interface", text="Lock Interface While Rendering", icon="NONE")
 
 
 class EMOAVATAR_PT_pad(AvatarPanel, bpy.types.Panel):
@@ -124,8 +128,6 @@ def draw_state(layout: bpy.types.UILayout, context: Any, avatar: bpy.types.Objec
         column = layout.column(align=True)
         paragraph(column, context, f"Edits are not shown. {why}", icon="ERROR")
         column.operator("emo_avatar.start_backend", icon="FILE_REFRESH")
-    if not context.scene.render.use_lock_interface:
-        layout.prop(context.scene.render, "use_lock_interface", text="Lock Interface While Rendering")
 
 
 CLASSES = (EMOAVATAR_PT_emotions, EMOAVATAR_PT_pad, EMOAVATAR_PT_blends, EMOAVATAR_PT_eyes)

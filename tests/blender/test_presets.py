@@ -58,3 +58,28 @@ def test_action_without_emotions_is_refused(scene, avatar):
         presets.read(other)
     with pytest.raises(RuntimeError, match="holds no emotions"):
         ops.apply_asset(action="Walk")
+
+
+def test_asset_shelf_names_the_asset(scene, avatar, tmp_path):
+    ops.add_blend_assets()
+    ops.apply_asset(asset_library_type="LOCAL", relative_asset_identifier="Action/Awe")
+    assert keyframes.weights(avatar) == pytest.approx(presets.weights(presets.BLENDS["Awe"]))
+    (tmp_path / "faces").mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "faces" / "mine.blend"), copy=True)
+    for action in list(bpy.data.actions):
+        bpy.data.actions.remove(action)
+    libraries = bpy.context.preferences.filepaths.asset_libraries
+    bpy.ops.preferences.asset_library_add(directory=str(tmp_path))
+    libraries[-1].name = "Mine"
+    named = {"asset_library_type": "CUSTOM", "asset_library_identifier": "Mine"}
+    try:
+        ops.apply_asset(**named, relative_asset_identifier="faces/mine.blend/Action/Grief")
+        assert keyframes.weights(avatar) == pytest.approx(presets.weights(presets.BLENDS["Grief"]))
+        assert len(bpy.data.actions) == 0 and len(bpy.data.libraries) == 0
+        for missing in ("faces/mine.blend/Action/Nothing", "faces/nothing.blend/Action/Grief"):
+            with pytest.raises(RuntimeError, match="no action|cannot be read"):
+                ops.apply_asset(**named, relative_asset_identifier=missing)
+    finally:
+        bpy.ops.preferences.asset_library_remove(index=len(libraries) - 1)
+    with pytest.raises(RuntimeError, match="no asset library"):
+        ops.apply_asset(**named, relative_asset_identifier="faces/mine.blend/Action/Grief")
