@@ -43,7 +43,7 @@ def frame_views(screen: bpy.types.Screen, avatars: Sequence[bpy.types.Object]) -
         view = area.spaces.active.region_3d
         view.view_rotation = FRONT
         view.view_location = frame.centre
-        view.view_distance = max(frame.height, frame.width) * 1.6
+        view.view_distance = 1.2 * max(frame.height, frame.width)
         if view.view_perspective == "CAMERA":
             view.view_perspective = "PERSP"
         count += 1

@@ -1,0 +1,24 @@
+"""What a saved file holds, as JSON on the last line of standard output; runs in Blender."""
+
+import json
+
+import bpy
+
+found = {}
+for avatar in bpy.data.objects:
+    settings = getattr(avatar, "emo_avatar", None)
+    if settings is None or not settings.kind:
+        continue
+    curves = {}
+    action = avatar.animation_data and avatar.animation_data.action
+    if action:
+        bag = action.layers[0].strips[0].channelbag(avatar.animation_data.action_slot)
+        curves = {c.data_path: [tuple(k.co) for k in c.keyframe_points] for c in bag.fcurves}
+    keys = settings.head.data.shape_keys.key_blocks
+    found[avatar.name] = {
+        "kind": settings.kind,
+        "curves": curves,
+        "stored_bytes": len(settings.head.data.get("emo_avatar_file", b"")),
+        "largest_expression": max(abs(key.value) for key in keys if key.name.startswith("expr_")),
+    }
+print(json.dumps(found))

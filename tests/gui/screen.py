@@ -1,0 +1,121 @@
+"""A virtual screen with a mouse, a keyboard and eyes that read."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import chroot
+
+SIZE = (1600, 1000)
+ASIDE = (640, 850)  # where the pointer lights up nothing and hides nothing with a tooltip
+ZOOM = 3  # letters of the interface are 8 pixels high; the reader wants 20
+CONFIDENCE = 35.0
+MOST_WORDS = 5  # in a label; the reader may also join two words, or part one
+LINE = 8  # pixels that words of a line may differ in height
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word on the screen; pixels, from the upper left corner."""
+
+    text: str
+    x: float  # centre
+    y: float
+
+
+class NotOnScreen(AssertionError):
+    """A text that should be seen is not."""
+
+
+class Screen:
+    """What a user sees and does. Every step leaves a picture in ``pictures``."""
+
+    def __init__(self, display: str, folder: Path, pictures: Path) -> None:
+        self.display, self.folder, self.pictures = display, folder, pictures
+        self.lent = (folder,)
+
+    def _run(self, script: str) -> str:
+        line = f"export DISPLAY={self.display}; cd {self.folder}; {script}"
+        done = subprocess.run(chroot.command(line, self.lent), check=True, capture_output=True, text=True, timeout=120)
+        return done.stdout
+
+    def shot(self, name: str) -> Path:
+        """A picture of the whole screen."""
+        self._run("import -window root shot.png")
+        path = self.pictures / f"{name}.png"
+        path.write_bytes((self.folder / "shot.png").read_bytes())
+        return path
+
+    def words(self, area: tuple[int, int, int, int] | None = None) -> list[Word]:
+        """All that can be read in ``area`` (x, y, width, height), light on dark."""
+        x0, y0, width, height = area or (0, 0, *SIZE)
+        table = self._run(
+            f"import -window root -crop {width}x{height}+{x0}+{y0} +repage -colorspace gray -resize {ZOOM}00% -negate"
+            f" read.png; tesseract read.png - --psm 11 tsv 2>/dev/null"
+        )
+        words = []
+        for row in table.splitlines()[1:]:
+            cells = row.split("\t")
+            if len(cells) < 12 or float(cells[10]) < CONFIDENCE or not cells[11].strip():
+                continue
+            left, top, w, h = (int(cell) / ZOOM for cell in cells[6:10])
+            words.append(Word(cells[11], x0 + left + w / 2, y0 + top + h / 2))
+        return words
+
+    def find(self, label: str, area: tuple[int, int, int, int] | None = None, wait: float = 10.0) -> tuple[int, int]:
+        """Where ``label``, one or more words, is written; waits for it to appear."""
+        self.move(*ASIDE)
+        deadline = time.monotonic() + wait
+        while True:
+            words = self.words(area)
+            for i in range(len(words)):
+                for run in (words[i:j] for j in range(i + 1, min(i + 1 + MOST_WORDS, len(words) + 1))):
+                    in_line = max(w.y for w in run) - min(w.y for w in run) < LINE
+                    if in_line and _letters("".join(w.text for w in run)) == _letters(label):
+                        return round(sum(w.x for w in run) / len(run)), round(run[0].y)
+            if time.monotonic() > deadline:
+                self.shot("not-found")
+                raise NotOnScreen(f"“{label}” is not on the screen; it reads: {' '.join(w.text for w in words)}")
+            time.sleep(0.5)
+
+    def click(self, label: str, area: tuple[int, int, int, int] | None = None, wait: float = 10.0) -> None:
+        self.click_at(*self.find(label, area, wait))
+
+    def click_at(self, x: int, y: int, button: int = 1) -> None:
+        # Blender takes the button under the pointer from the last movement that it has seen.
+        self._run(f"xdotool mousemove {x - 3} {y - 2} sleep 0.2 mousemove {x} {y} sleep 0.4 click {button} sleep 0.6")
+
+    def double_click_at(self, x: int, y: int) -> None:
+        self.move(x - 3, y - 2)
+        self._run(f"xdotool mousemove {x} {y} sleep 0.4 click --repeat 2 --delay 60 1 sleep 0.5")
+
+    def move(self, x: int, y: int) -> None:
+        self._run(f"xdotool mousemove {x} {y}; sleep 0.4")
+
+    def drag(self, x0: int, y0: int, x1: int, y1: int) -> None:
+        self._run(
+            f"xdotool mousemove {x0} {y0} sleep 0.2 mousedown 1 sleep 0.2"
+            f" mousemove {(x0 + x1) // 2} {(y0 + y1) // 2} sleep 0.2 mousemove {x1} {y1} sleep 0.3 mouseup 1; sleep 0.4"
+        )
+
+    def key(self, *keys: str) -> None:
+        for key in keys:
+            self._run(f"xdotool key {key}; sleep 0.4")
+
+    def enter(self, x: int, y: int, text: str) -> None:
+        """Replace what stands in a field."""
+        self.double_click_at(x, y)
+        self.key("ctrl+a")
+        self.type(text)
+        self.key("Return")
+
+    def type(self, text: str) -> None:
+        self._run(f"xdotool type --delay 15 {text!r}; sleep 0.3")
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())

@@ -1,0 +1,160 @@
+"""A new user's first minutes in the newest Blender, with a real mouse: portrait, keyed emotion, playback, render.
+
+`make test-gui` runs it and leaves the screenshots in ``build/gui``. Where it cannot run it says why.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import chroot  # noqa: E402
+from screen import SIZE, Screen  # noqa: E402
+
+REPOSITORY = Path(__file__).parents[2]
+DISPLAY = ":97"
+SIDEBAR = (1000, 100, 310, 800)  # where its labels are read
+TIMELINE = (900, 880, 700, 70)
+BUILDING = 240  # seconds that an avatar may take on a busy machine, the backend's start included
+
+pytestmark = pytest.mark.skipif(chroot.missing() is not None, reason=f"no clicks here: {chroot.missing()}")
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from PIL import Image
+    from skimage import data
+
+    folder = tmp_path_factory.mktemp("gui")
+    (folder / "photos").mkdir()
+    Image.fromarray(data.astronaut()).save(folder / "photos" / "astronaut.png")
+    (folder / "start.py").write_text((Path(__file__).parent / "start.py").read_text())
+    (folder / "look.py").write_text((Path(__file__).parent / "look.py").read_text())
+    [built] = (REPOSITORY / "dist").glob("emo_avatar-*.zip")
+    (folder / "emo_avatar.zip").write_bytes(built.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def backend() -> Iterator[dict]:
+    """A backend of this checkout, outside: its libraries are this system's."""
+    command = [sys.executable, "-m", "emo_avatar", "serve"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline()) | {"pid": process.pid}
+        process.kill()
+
+
+@pytest.fixture(scope="session")
+def screen(folder: Path, backend: dict) -> Iterator[Screen]:
+    chroot.prepare()
+    pictures = REPOSITORY / "build" / "gui"
+    pictures.mkdir(parents=True, exist_ok=True)
+    script = f"""
+    export DISPLAY={DISPLAY} HOME={folder}/home LIBGL_ALWAYS_SOFTWARE=1 LANG=C.UTF-8
+    export BLENDER_USER_RESOURCES={folder}/user
+    export EMO_AVATAR_URL=http://127.0.0.1:{backend["port"]} EMO_AVATAR_TOKEN={backend["token"]}
+    export EMO_AVATAR_FILE={folder}/scene.blend
+    mkdir -p {folder}/user $HOME; cd {folder}
+    Xvfb {DISPLAY} -screen 0 {SIZE[0]}x{SIZE[1]}x24 +extension GLX > screen.log 2>&1 &
+    sleep 1.5; openbox > /dev/null 2>&1 &
+    blender --command extension install-file -r user_default --enable emo_avatar.zip > install.log 2>&1
+    exec blender --window-geometry 0 0 {SIZE[0]} {SIZE[1]} --python start.py > blender.log 2>&1
+    """
+    process = subprocess.Popen(chroot.command(script, (folder,)), start_new_session=True)
+    screen = Screen(DISPLAY, folder, pictures)
+    try:
+        time.sleep(8)
+        yield screen
+    finally:
+        (pictures / "blender.log").write_text((folder / "blender.log").read_text())
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def look(folder: Path) -> dict:
+    script = f"cd {folder}; BLENDER_USER_RESOURCES={folder}/user blender -b scene.blend --python look.py 2>/dev/null"
+    done = subprocess.run(chroot.command(script, (folder,)), check=True, capture_output=True, text=True, timeout=180)
+    return json.loads(next(line for line in reversed(done.stdout.splitlines()) if line.startswith("{")))
+
+
+def set_slider(screen: Screen, label: str, value: float) -> None:
+    x, y = screen.find(label, SIDEBAR)
+    screen.enter(x + 100, y, str(value))
+
+
+def set_frame(screen: Screen, frame: int) -> None:
+    x, y = screen.find("Start", TIMELINE)
+    screen.enter(x - 100, y, str(frame))
+
+
+def test_from_portrait_to_keyed_emotion(screen: Screen, folder: Path) -> None:
+    screen.find("Create", SIDEBAR, wait=120)
+    screen.shot("01-panel")
+
+    screen.click("From Portrait", SIDEBAR)
+    screen.double_click_at(*screen.find("photos", wait=20))
+    screen.click_at(*screen.find("astronaut.png", wait=20))
+    screen.shot("02-file-browser")
+    screen.key("Return")
+    time.sleep(3)
+    screen.shot("03-progress")
+    screen.find("Happy", SIDEBAR, wait=BUILDING)
+    screen.shot("04-avatar")
+
+    screen.click("Splats", SIDEBAR)
+    x, y = screen.find("Splats", SIDEBAR)
+    screen.click_at(x - 30, y)  # the box before the panel's name
+    time.sleep(5)
+    screen.shot("05-splats")
+
+    screen.click("Key All", SIDEBAR)
+    for frame, values in ((25, {"Happy": 1}), (50, {"Happy": 0, "Surprised": 1})):
+        set_frame(screen, frame)
+        for emotion, value in values.items():
+            set_slider(screen, emotion, value)
+        screen.click("Key All", SIDEBAR)
+        time.sleep(4)
+        screen.shot(f"06-frame-{frame}")
+
+    screen.move(500, 600)
+    screen.key("shift+Left", "space")
+    time.sleep(6)
+    screen.shot("07-playing")
+    screen.key("space", "ctrl+s")
+    time.sleep(4)
+    found = look(folder)["Astronaut"]
+    assert found["kind"] == "avatar" and found["stored_bytes"] > 100_000
+    assert [key[0] for key in found["curves"]["emo_avatar.happy"]] == [1, 25, 50]
+    assert [key[1] for key in found["curves"]["emo_avatar.happy"]] == [0, 1, 0]
+    assert found["curves"]["emo_avatar.surprised"][-1] == [50, 1]
+
+    screen.click("Camera", (1000, 200, 310, 200))
+    screen.click("EEVEE", SIDEBAR)
+    screen.click("Emo Splats")
+    screen.move(500, 600)
+    screen.key("F12")
+    time.sleep(15)
+    screen.shot("08-render")
+
+
+def test_without_the_backend_nothing_is_lost(screen: Screen, backend: dict, folder: Path) -> None:
+    """It is killed; the panel says so, the keyed range still plays, and the window answers."""
+    screen.key("Escape")
+    os.kill(backend["pid"], signal.SIGKILL)
+    set_frame(screen, 25)
+    set_slider(screen, "Sad", 0.5)
+    screen.find("Edits are not shown", SIDEBAR, wait=30)
+    screen.shot("09-backend-lost")
+    screen.move(500, 600)
+    screen.key("ctrl+s")
+    time.sleep(3)
+    assert look(folder)["Astronaut"]["largest_expression"] > 0.1
