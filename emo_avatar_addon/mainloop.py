@@ -36,8 +36,11 @@ def drain(until: Callable[[], bool] | None = None, timeout: float = 0.0) -> bool
         time.sleep(0.005)
 
 
-def redraw() -> None:
-    """Have every place drawn anew that shows how work or the backend stands."""
+def redraw(status_bar: bool = False) -> None:
+    """Have every place drawn anew that shows how work or the backend stands.
+
+    The status bar is no area of the screen: it follows only when its text is set, which a running tool may use.
+    """
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "PREFERENCES":
@@ -46,7 +49,8 @@ def redraw() -> None:
                 for region in area.regions:
                     if region.type == "UI":
                         region.tag_redraw()
-        window.workspace.status_text_set_internal(None)  # the status bar is no area of the screen
+        if status_bar:
+            window.workspace.status_text_set_internal(None)
 
 
 def _run_all() -> None:

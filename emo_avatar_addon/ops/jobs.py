@@ -81,6 +81,7 @@ class JobOperator(EmoOperator):
     _failure: BaseException | None
     _done: bool
     _timer: Any = None
+    _drawn: tuple[int, str] | None = None
 
     def begin(self, context: Any) -> Work:
         """Main thread: read Blender's data, return the work. Inside of it `JobOperator.client(job)` is the backend."""
@@ -124,7 +125,10 @@ class JobOperator(EmoOperator):
             return {"RUNNING_MODAL"}
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
-        mainloop.redraw()
+        state = round(100 * self._job.fraction), self._job.doing
+        if state != self._drawn:
+            self._drawn = state
+            mainloop.redraw(status_bar=True)
         if not self._done:
             return {"PASS_THROUGH"}
         return guarded(self, lambda: self._end(context))
@@ -155,7 +159,7 @@ class JobOperator(EmoOperator):
         running.remove(self._job)
         if self._timer is not None:
             context.window_manager.event_timer_remove(self._timer)
-        mainloop.redraw()
+        mainloop.redraw(status_bar=True)
 
 
 class EMOAVATAR_OT_cancel_job(EmoOperator):
