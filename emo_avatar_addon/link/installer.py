@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -28,9 +28,14 @@ from .interpreters import Interpreter
 from .process import kill_tree, own_group
 from .session import Session, Spawned
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 Report = Callable[[float, str], None]  # fraction, what is being done; raises to cancel
 
-_POINTER, _LOG, _DOWNLOADS, _MODELS = "backend.json", "install.log", "downloads", "models"
+_POINTER, _LOG, _LOCK, _DOWNLOADS, _MODELS = "backend.json", "install.log", "lock", "downloads", "models"
 _INDEX = "https://download.pytorch.org/whl/"
 SIZES_MB = {"cpu": (600, 2000), "cuda": (3700, 8000)}  # download, and what then lies on the disk
 _MODEL_FILES = ("face_landmarker.task", "modnet.onnx")
@@ -148,8 +153,12 @@ def install(plan: Plan, report: Report) -> Installation:
     Either way nothing of it is left then but the log and finished downloads, which make the next try quick.
     """
     _check_disk(plan)
+    with _alone(plan.root):
+        return _install(plan, report)
+
+
+def _install(plan: Plan, report: Report) -> Installation:
     before = installed(plan.root)
-    plan.root.mkdir(parents=True, exist_ok=True)
     _sweep(plan.root, keep=before)
     numbers = [int(path.name.rpartition("-")[2]) for path in plan.root.glob("backend-*")]
     folder = plan.root / f"backend-{max(numbers, default=0) + 1}"
@@ -191,16 +200,35 @@ def self_test(location: Spawned, report: Report) -> str:
 
 def remove(root: Path) -> None:
     """Delete the installation, model files and log. `AddonError` when something is in use and stays."""
-    with contextlib.suppress(FileNotFoundError):
-        (root / _POINTER).unlink()
-    _sweep(root, keep=None)
-    for name in (_DOWNLOADS, _MODELS):
-        _remove_tree(root / name)
-    with contextlib.suppress(OSError):
-        (root / _LOG).unlink()
+    with _alone(root):
+        (root / _POINTER).unlink(missing_ok=True)
+        _sweep(root, keep=None)
+        for name in (_DOWNLOADS, _MODELS):
+            _remove_tree(root / name)
+        (root / _LOG).unlink(missing_ok=True)
     left = [path.name for path in root.glob("backend-*")]
     if left:
         raise AddonError(f"{', '.join(left)} in {root} is in use by another program and could not be removed wholly.")
+
+
+@contextlib.contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Keep other Blenders from installing and removing meanwhile. The system takes the lock back from a crashed one."""
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / _LOCK
+    with path.open("a+b") as file:
+        try:
+            if sys.platform == "win32":
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise AddonError(
+                "Another Blender is setting the backend up or removing it: wait until it is done."
+            ) from None
+        yield
+    with contextlib.suppress(OSError):  # another has it open already
+        path.unlink()
 
 
 class _Runner:

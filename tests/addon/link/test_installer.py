@@ -87,7 +87,7 @@ def test_cancelled_leaves_nothing_but_the_one_before(plan, before, when, monkeyp
     with pytest.raises(Cancelled):
         installer.install(plan, report)
     assert installer.installed(plan.root) == before and before.is_whole
-    assert set(left_in(plan)) - {"downloads"} == {"backend-3", "backend.json", "install.log"}
+    assert set(left_in(plan)) - {"downloads", "lock"} == {"backend-3", "backend.json", "install.log"}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_failed_leaves_nothing_and_says_what_to_do(plan, monkeypatch, variable, 
     with pytest.raises(AddonError, match=said):
         installer.install(plan, lambda fraction, doing: None)
     assert installer.installed(plan.root) is None
-    assert set(left_in(plan)) - {"downloads"} == {"install.log"}
+    assert set(left_in(plan)) - {"downloads", "lock"} == {"install.log"}
 
 
 def test_without_pytorchs_index_nothing_larger_is_downloaded_unasked(plan):
@@ -110,6 +110,24 @@ def test_without_pytorchs_index_nothing_larger_is_downloaded_unasked(plan):
     with pytest.raises(AddonError, match="PyTorch.*try again, or choose the graphics card, whose larger build"):
         installer.install(planned, lambda fraction, doing: None)
     assert installer.installed(plan.root) is None
+
+
+def test_two_blenders_do_not_install_at_once(plan, before):
+    refused = []
+
+    def report(fraction, doing):
+        with pytest.raises(AddonError, match="Another Blender is setting the backend up"):
+            installer.remove(plan.root)
+        with pytest.raises(AddonError, match="Another Blender is setting the backend up"):
+            installer.install(plan, report)
+        refused.append(doing)
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        installer.install(plan, report)
+    assert refused and installer.installed(plan.root) == before
+    installer.remove(plan.root)
+    assert left_in(plan) == []
 
 
 @pytest.mark.parametrize(
