@@ -89,9 +89,15 @@ def candidates() -> Iterator[Path]:
     for path in _everywhere():
         with contextlib.suppress(OSError):
             real = path.resolve()
-            if real not in seen and path.is_file():
+            if real not in seen and path.is_file() and not _asks_for_xcode(path):
                 seen.add(real)
                 yield path
+
+
+def _asks_for_xcode(path: Path) -> bool:
+    """Whether it is macOS's stand-in, which opens a dialog instead of being a Python."""
+    is_stand_in = sys.platform == "darwin" and path.parent == Path("/usr/bin")
+    return is_stand_in and not Path("/Library/Developer/CommandLineTools").exists()
 
 
 def _everywhere() -> Iterator[Path]:
