@@ -2,91 +2,67 @@
 
 from __future__ import annotations
 
-import os
-import time
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-import psutil
-from fastapi import FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from emo_avatar import __version__
 from emo_avatar.server import PROTOCOL, arrays
-from emo_avatar.server.engine import Engine
-from emo_avatar.server.jobs import Jobs, events
-from emo_avatar.server.log import LogRing
+from emo_avatar.server.backend import Backend
+from emo_avatar.server.documentation import (
+    ANY_FILE,
+    ARRAYS,
+    REFUSALS,
+    AvatarDescription,
+    Hello,
+    JobId,
+    JobState,
+    Lines,
+    Status,
+    documented_app,
+    gives,
+    takes,
+)
+from emo_avatar.server.jobs import events
 from emo_avatar.server.refusals import Refusal, refusal_of
 from emo_avatar.server.uploads import MB, drain, read_body, receive_file, safe_file_name, safe_title
-
-if TYPE_CHECKING:
-    from emo_avatar.server.avatars import Avatars
 
 MAX_PORTRAIT, MAX_AVATAR, MAX_MOTION, MAX_ARRAYS = 64 * MB, 512 * MB, 512 * MB, 64 * MB
 SUFFIX = ".emoavatar"
 
 
-class Backend:
-    """What the routes share: one for the whole life of the process."""
-
-    def __init__(self, engine: Engine, log: LogRing, folder: Path, avatar_folder: Path | None = None) -> None:
-        """``folder`` is private to the process; ``avatar_folder`` keeps avatars beyond its end."""
-        self.engine, self.log, self.folder = engine, log, folder
-        self._avatar_folder = avatar_folder
-        self.jobs = Jobs(("make", "export"), self._prepare_lane)
-        self.started = time.monotonic()
-
-    @cached_property
-    def avatars(self) -> Avatars:
-        """Only to be asked for once the engine is ready."""
-        from emo_avatar.server.avatars import Avatars
-
-        return Avatars(self.engine.device, self._avatar_folder)
-
-    def status(self) -> dict[str, Any]:
-        failure = self.engine.failure
-        return {
-            "version": __version__,
-            "protocol": PROTOCOL,
-            "ready": self.engine.is_ready,
-            "failure": None if failure is None else failure.error,
-            "device": self.engine.device_facts,
-            "avatars": self.avatars.ids() if self.engine.is_ready else [],
-            "jobs": [job.summary() for job in self.jobs.all()],
-            "memory_mb": round(psutil.Process(os.getpid()).memory_info().rss / MB),
-            "uptime": round(time.monotonic() - self.started, 1),
-        }
-
-    def _prepare_lane(self) -> None:
-        self.engine.wait()
-        self.engine.prepare_thread()
-
-
 def create_app(backend: Backend) -> FastAPI:
     """The application, without its guard (`security.guarded`)."""
-    app = FastAPI(title="Emo Avatar", version=__version__, docs_url="/docs", redoc_url=None)
+    app = documented_app()
+    api = APIRouter(prefix="/v1", dependencies=[Depends(HTTPBearer(auto_error=False))], responses=REFUSALS)
     engine, jobs = backend.engine, backend.jobs
 
-    @app.get("/v1/hello")
+    @app.get("/v1/hello", response_model=Hello, tags=["process"])
     async def hello() -> dict[str, Any]:
-        """Is this the backend, and can we talk? Needs no token."""
+        """Say whether this is the backend, and which protocol it speaks; needs no token."""
         return {"service": "emo-avatar", "protocol": PROTOCOL}
 
-    @app.get("/v1/status")
+    @api.get("/status", response_model=Status, tags=["process"])
     async def status() -> dict[str, Any]:
         """The heartbeat: answers at once even under load."""
         return backend.status()
 
-    @app.get("/v1/log")
+    @api.get("/log", response_model=Lines, tags=["process"])
     async def log() -> dict[str, Any]:
         """The last 200 log lines, paths masked."""
         return {"lines": backend.log.lines()}
 
-    @app.post("/v1/jobs/portrait", status_code=202)
+    @api.post(
+        "/jobs/portrait",
+        status_code=202,
+        response_model=JobId,
+        tags=["jobs"],
+        **takes("The picture, in any usual format."),
+    )
     async def portrait(
         request: Request,
         name: Annotated[str, Query(max_length=400)] = "",
@@ -103,7 +79,7 @@ def create_app(backend: Backend) -> FastAPI:
 
         return {"job": jobs.add("make", "portrait", work, upload.discard).id}
 
-    @app.post("/v1/jobs/import", status_code=202)
+    @api.post("/jobs/import", status_code=202, response_model=JobId, tags=["jobs"], **takes("The file."))
     async def import_avatar(
         request: Request,
         name: Annotated[str, Query(max_length=400)] = "",
@@ -120,7 +96,7 @@ def create_app(backend: Backend) -> FastAPI:
 
         return {"job": jobs.add("make", "import", work, upload.discard).id}
 
-    @app.post("/v1/jobs/export", status_code=202)
+    @api.post("/jobs/export", status_code=202, response_model=JobId, tags=["jobs"], **takes("A *performance*.", ARRAYS))
     async def export(request: Request, kind: Literal["ply", "mp4", "png"]) -> dict[str, str]:
         """Write a performance as splats, pictures or video: the body is a *performance*."""
         body = await read_body(request, MAX_ARRAYS)
@@ -133,17 +109,17 @@ def create_app(backend: Backend) -> FastAPI:
 
         return {"job": await engine.slow(begin)}
 
-    @app.get("/v1/jobs/{job_id}")
+    @api.get("/jobs/{job_id}", response_model=JobState, tags=["jobs"])
     async def job(job_id: str) -> dict[str, Any]:
         """How a job stands."""
         return jobs.find(job_id).document()
 
-    @app.get("/v1/jobs/{job_id}/events", response_class=StreamingResponse)
+    @api.get("/jobs/{job_id}/events", tags=["jobs"], **gives("A job a line.", "application/x-ndjson"))
     async def job_events(job_id: str) -> StreamingResponse:
         """The job as a line of JSON whenever it changes and at least every two seconds, until it has ended."""
         return StreamingResponse(events(jobs.find(job_id)), media_type="application/x-ndjson")
 
-    @app.get("/v1/jobs/{job_id}/file", response_class=FileResponse)
+    @api.get("/jobs/{job_id}/file", tags=["jobs"], **gives("A zip or an MP4.", ANY_FILE))
     async def job_file(job_id: str) -> FileResponse:
         """What a finished export made."""
         found = jobs.find(job_id)
@@ -155,19 +131,21 @@ def create_app(backend: Backend) -> FastAPI:
 
         return FileResponse(found.file, media_type=MEDIA_TYPES[found.file.suffix])
 
-    @app.delete("/v1/jobs/{job_id}", status_code=202)
+    @api.delete("/jobs/{job_id}", status_code=202, response_model=JobId, tags=["jobs"])
     async def cancel(job_id: str) -> dict[str, str]:
         """Stop a job at its next progress report."""
         found = jobs.find(job_id)
         jobs.cancel(found)
         return {"job": found.id}
 
-    @app.get("/v1/avatars/{avatar_id}")
+    @api.get("/avatars/{avatar_id}", response_model=AvatarDescription, tags=["avatars"])
     async def avatar(avatar_id: str) -> dict[str, Any]:
         """What is known of an avatar."""
         return await engine.slow(lambda: backend.avatars.get(avatar_id).description())
 
-    @app.put("/v1/avatars/{avatar_id}")
+    @api.put(
+        "/avatars/{avatar_id}", response_model=AvatarDescription, tags=["avatars"], **takes("An `.emoavatar` file.")
+    )
     async def put_avatar(request: Request, avatar_id: str) -> dict[str, Any]:
         """Give the backend an avatar that it does not hold: the body is the file, its SHA-256 the id."""
         upload = await receive_file(request, MAX_AVATAR, backend.folder, "avatar" + SUFFIX)
@@ -176,13 +154,13 @@ def create_app(backend: Backend) -> FastAPI:
         finally:
             upload.discard()
 
-    @app.get("/v1/avatars/{avatar_id}/file", response_class=Response)
+    @api.get("/avatars/{avatar_id}/file", tags=["avatars"], **gives("The `.emoavatar` file.", ANY_FILE))
     async def avatar_file(avatar_id: str) -> Response:
         """The avatar's file."""
         data = await engine.slow(lambda: backend.avatars.get(avatar_id).data)
         return Response(data, media_type="application/octet-stream")
 
-    @app.get("/v1/avatars/{avatar_id}/head", response_class=Response)
+    @api.get("/avatars/{avatar_id}/head", tags=["avatars"], **gives("A *head*.", ARRAYS))
     async def head(avatar_id: str) -> Response:
         """The person's head in FLAME format."""
 
@@ -193,7 +171,7 @@ def create_app(backend: Backend) -> FastAPI:
 
         return _arrays(await engine.slow(work))
 
-    @app.get("/v1/avatars/{avatar_id}/texture", response_class=Response)
+    @api.get("/avatars/{avatar_id}/texture", tags=["avatars"], **gives("The picture.", "image/png"))
     async def texture(avatar_id: str, size: Annotated[int, Query(ge=64, le=4096)] = 2048) -> Response:
         """The person's own colours over the head's UVs, as PNG."""
 
@@ -204,7 +182,7 @@ def create_app(backend: Backend) -> FastAPI:
 
         return Response(await engine.slow(work), media_type="image/png")
 
-    @app.post("/v1/motion", response_class=Response)
+    @api.post("/motion", tags=["motion"], **takes("The file."), **gives("A *sequence*.", ARRAYS))
     async def motion(
         request: Request,
         avatar: Annotated[str, Query(max_length=100)] = "open",
@@ -224,7 +202,7 @@ def create_app(backend: Backend) -> FastAPI:
         finally:
             upload.discard()
 
-    @app.post("/v1/emotions", response_class=Response)
+    @api.post("/emotions", tags=["motion"], **takes("A *drive*.", ARRAYS), **gives("The motion.", ARRAYS))
     async def emotions(request: Request) -> Response:
         """Driving motion under emotions: the body is a *drive*."""
         body = await read_body(request, MAX_ARRAYS)
@@ -236,7 +214,7 @@ def create_app(backend: Backend) -> FastAPI:
 
         return _arrays(await engine.brisk(work))
 
-    @app.post("/v1/render", response_class=Response)
+    @api.post("/render", tags=["pictures"], **takes("A *view*.", ARRAYS), **gives("The picture.", ARRAYS))
     async def render(request: Request) -> Response:
         """A picture of posed avatars: the body is a *view*."""
         body = await read_body(request, MB)
@@ -247,6 +225,8 @@ def create_app(backend: Backend) -> FastAPI:
             return render(arrays.unpack(body), backend.avatars)
 
         return _arrays(await engine.brisk(work))
+
+    app.include_router(api)
 
     @app.exception_handler(Refusal)
     async def refused(request: Request, error: Refusal) -> JSONResponse:

@@ -82,6 +82,7 @@ class Jobs:
         with self._lock:
             self._forget_old()
             if sum(not other.has_ended for other in self._jobs.values()) >= MAX_WAITING:
+                discard()
                 raise Refusal("busy", "Too many jobs are waiting already; cancel some or try again later.")
             self._jobs[job.id] = job
         self._queues[lane].put(job)

@@ -61,7 +61,8 @@ def serve(
     # Only now, with the address told, what takes time to import.
     import uvicorn
 
-    from emo_avatar.server.app import Backend, create_app
+    from emo_avatar.server.app import create_app
+    from emo_avatar.server.backend import Backend
     from emo_avatar.server.engine import Engine
     from emo_avatar.server.security import guarded, is_loopback
 

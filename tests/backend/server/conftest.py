@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import subprocess
@@ -17,6 +18,8 @@ import pytest
 import safetensors.numpy
 
 from emo_avatar.assets import fetch
+from emo_avatar.avatar.avatar import Avatar
+from emo_avatar.avatar.files import save_avatar
 
 DATA = Path(__file__).parents[2] / "data"
 COMMAND = [sys.executable, "-m", "emo_avatar", "serve", "--device", "cpu"]
@@ -135,8 +138,22 @@ def portrait() -> bytes:
 
 
 @pytest.fixture(scope="session")
-def lam_avatar(server: Server) -> dict[str, Any]:
-    """Description of the sample LAM package, imported."""
-    job = server.run_job("/v1/jobs/import?file_name=sample.zip", (DATA / "lam_avatar_sample.zip").read_bytes())
-    assert job["state"] == "done", job
-    return job["result"]
+def lam_package() -> bytes:
+    """The sample LAM package."""
+    return (DATA / "lam_avatar_sample.zip").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def avatar_file(painted_avatar: Avatar, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file of a small avatar."""
+    path = tmp_path_factory.mktemp("avatar") / "painted.emoavatar"
+    save_avatar(painted_avatar, path)
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def avatar(server: Server, avatar_file: bytes) -> dict[str, Any]:
+    """Description of that avatar, which the server holds."""
+    answer = server.ask("PUT", f"/v1/avatars/{hashlib.sha256(avatar_file).hexdigest()}", avatar_file)
+    assert answer.status == 200, answer.body
+    return answer.json

@@ -40,10 +40,10 @@ def test_emotions_are_those_of_the_library(server):
     assert np.abs(expected.expression).max() > 0.1
 
 
-def test_an_avatar_is_known_by_its_bytes(server, lam_avatar):
-    data = server.ask("GET", f"/v1/avatars/{lam_avatar['id']}/file").body
-    assert hashlib.sha256(data).hexdigest() == lam_avatar["id"]
-    assert server.ask("PUT", f"/v1/avatars/{lam_avatar['id']}", data).json["id"] == lam_avatar["id"]
+def test_an_avatar_is_known_by_its_bytes(server, avatar):
+    data = server.ask("GET", f"/v1/avatars/{avatar['id']}/file").body
+    assert hashlib.sha256(data).hexdigest() == avatar["id"]
+    assert server.ask("PUT", f"/v1/avatars/{avatar['id']}", data).json["id"] == avatar["id"]
     other = hashlib.sha256(b"other").hexdigest()
     assert server.ask("PUT", f"/v1/avatars/{other}", data).code == "bad_request"
     assert server.ask("GET", f"/v1/avatars/{other}").code == "unknown_avatar"
