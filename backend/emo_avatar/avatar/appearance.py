@@ -31,7 +31,7 @@ class SkinAppearance:
     stretch_limit: np.ndarray  # [F] float32, by what factor the photo's pixels bear to be stretched or squeezed
     barycentric: np.ndarray  # [N, 3] float32, where over its triangle each Gaussian lies
     folds: np.ndarray  # [N, 3] uint8, how deep skin folds there: level, upright and slanted folds
-    detail: np.ndarray  # [N] bool, Gaussians that fade when the surface around them is distorted
+    detail: np.ndarray  # [N] how readily Gaussians fade when the surface around them is distorted; 1: at its limit
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,9 @@ class SkinModulator:
         """The same Gaussians with the colours and opacities that they have on the deformed, unturned ``vertices``."""
         look = self._appearance
         now = self._response(vertices.detach().cpu().numpy())
-        fade = np.clip((1 - now.strain) / (1 - FADE_FROM), 0, 1)
         strength, gain, vivid = _on_gaussians(
-            NUMBERS, fade.astype(np.float32), now.light, now.folding, self._in_photo.light, self._in_photo.folding,
-            self._faces, self._binding, look.shaded, look.barycentric, look.folds, look.detail,
+            NUMBERS, now.strain, now.light, now.folding, self._in_photo.light, self._in_photo.folding,
+            self._faces, self._binding, look.shaded, look.barycentric, look.folds, look.detail.astype(np.float32),
         )  # fmt: skip
         factor = torch.from_numpy(gain).to(gaussians.device)[:, None, None]
         mean = gaussians.sh.mean(-1, keepdim=True)
@@ -162,17 +161,19 @@ def _principal(d1, d2, rest, first, second):
 
 @kernel
 def _on_gaussians(
-    skin, fade, light, folding, photo_light, photo_folding, faces, binding, shaded, barycentric, folds, detail
+    skin, strain, light, folding, photo_light, photo_folding, faces, binding, shaded, barycentric, folds, detail
 ):
     """Factors on the opacity, on the colour and on the saturation of each Gaussian."""
     n = binding.shape[0]
     strength, gain, vivid = np.ones(n, np.float32), np.ones(n, np.float32), np.ones(n, np.float32)
     for i in range(n):
         t = binding[i]
-        if detail[i]:
-            strength[i] = 0
+        if detail[i] > 0:
+            around = np.float32(0)
             for c in range(3):
-                strength[i] += barycentric[i, c] * fade[faces[t, c]]
+                around += barycentric[i, c] * strain[faces[t, c]]
+            left = (1 - detail[i] * around) / np.float32(1 - FADE_FROM)
+            strength[i] = min(max(left, np.float32(0)), np.float32(1))
         if not shaded[t]:
             continue
         lit = photo_lit = deepest = photo_deepest = np.float32(0)

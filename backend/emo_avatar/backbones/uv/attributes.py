@@ -31,6 +31,7 @@ DETAIL_THICKNESS = 0.25  # pixels
 # Cosine to the camera between which pixels give way to texels: seen from the side, pixels on the grazing sides of a
 # face lie too far apart and show what is beside the face instead of the face. Elsewhere there is less to get wrong.
 FACE_FADE, OTHER_FADE = (0.30, 0.55), (0.05, 0.25)
+BESIDE = 2  # pixels beside something nearer that are left to the softer texels
 LEAST_FACING = 0.3  # under which a disc is no longer stretched along the surface
 
 
@@ -82,7 +83,9 @@ def detail_splats(
     """One small disc for every pixel that sees the surface squarely enough."""
     fragments = hull.fragments
     depth = np.where(hull.covered, fragments.depth, 0)
-    row, column = np.nonzero(hull.covered & (alpha > VISIBLE_ALPHA) & wanted[fragments.face] & ~beside_occluder(hull))
+    row, column = np.nonzero(
+        hull.covered & (alpha > VISIBLE_ALPHA) & wanted[fragments.face] & ~beside_occluder(hull, BESIDE)
+    )
     face = fragments.face[row, column]
     points, u, v = surface_at_pixels(depth, row, column, hull.camera, DETAIL_SIGMA)
     broad = fragments.interpolate(hull.broad_normals, hull.faces)[row, column]

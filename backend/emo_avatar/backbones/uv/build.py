@@ -26,17 +26,15 @@ from emo_avatar.head.data import HeadData
 from emo_avatar.motion.flame_sequence import FlameSequence
 from emo_avatar.render.rasterize import rasterize
 from emo_avatar.tracking.portrait import TrackedPortrait
-from emo_avatar.tracking.topology import MOUTH_CORNERS
 
 Progress = Callable[[float, str], None]
 REFINE_STEPS = 100
 # Share of the photo's own colour at the matte's edge: where the matte errs, the recovered colour overshoots.
 EDGE_TRUTH = 0.6
 RIM_ROUNDS = 2  # the second corrects what smoothing left of the first
-# By what factor a pixel of the photo may be drawn out or pressed until it says nothing any more: less on lids, and in
-# the corners of the mouth, where it may show the dark between the lips.
-LID_STRETCH, CORNER_STRETCH, SKIN_STRETCH = 1.45, 1.6, 2.6
-CORNER = 0.007  # metres around the corners of the mouth
+# By what factor a pixel of the photo may be drawn out or pressed until it says nothing any more: less on lids, and less
+# where it shows the dark between the lips.
+LID_STRETCH, GAP_STRETCH, SKIN_STRETCH = 1.45, 1.45, 2.6
 NEUTRAL_SIZE = 320  # pixels of the pictures that the neutral face is judged on
 BUST = 0.10  # metres below the collar that a picture of the avatar shows at most
 HEADROOM = 1.04
@@ -84,8 +82,8 @@ def _assembled(name: str, portrait: TrackedPortrait, prepared: PreparedHead, sta
     local = bind(splats.gaussians(), binding, torch.from_numpy(stance.vertices), faces)
     weights = closest_barycentric(splats.means, stance.vertices[prepared.head.faces[splats.face]])
     limit = np.where(prepared.on_face["lids"], LID_STRETCH, SKIN_STRETCH).astype(np.float32)
-    limit[_mouth_corners(prepared.head, stance.vertices)] = CORNER_STRETCH
-    detail = (splats.layer == Layer.DETAIL) | (splats.layer == Layer.LASH)
+    detail = np.isin(splats.layer, (Layer.DETAIL, Layer.LASH)).astype(np.float32)
+    detail[splats.layer == Layer.GAP] = SKIN_STRETCH / GAP_STRETCH
     appearance = SkinAppearance(
         neutral=stance.person.v_template,
         photo=stance.unturned,
@@ -99,17 +97,6 @@ def _assembled(name: str, portrait: TrackedPortrait, prepared: PreparedHead, sta
     photo = SourcePhoto(portrait.rgb, (portrait.matte * 255).astype(np.uint8), portrait.camera, stance.pose)
     framing = _framing(rig.pose(local, FlameSequence.still(1), 0).means.numpy(), splats, stance.person)
     return Avatar(name, "uv", rig, local, framing, photo)
-
-
-def _mouth_corners(head: HeadData, vertices: np.ndarray) -> np.ndarray:  # [V, 3] -> [F] bool
-    """The triangles around the corners of the mouth."""
-    embedding = head.landmarks478
-    assert embedding is not None  # the portrait was tracked with them
-    corners = list(MOUTH_CORNERS)
-    points = np.einsum("lb,lbc->lc", embedding.barycentric[corners], vertices[head.faces[embedding.faces[corners]]])
-    centres = vertices[head.faces].mean(1)
-    distance: np.ndarray = np.linalg.norm(centres[:, None] - points, axis=2).min(1)
-    return distance < CORNER
 
 
 def _neutral_picture(avatar: Avatar, weights: np.ndarray) -> np.ndarray:  # [52] -> [H, W, 3] uint8

@@ -10,6 +10,7 @@ from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
+from emo_avatar.backbones.uv.mouth import lip_gap
 from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.backbones.uv.rays import DIRECTIONS, rays
 from emo_avatar.backbones.uv.view import MeshView, sample
@@ -61,7 +62,7 @@ def observe(
     texels = prepared.texels
     pixel, _ = hull.camera.project(points)
     hairy = texels.points(under_hair[:, None], hull.faces)[:, 0] > 0.5
-    trusted = (binary_erosion(alpha > 0.9, iterations=EDGE) & ~beside_occluder(hull)).astype(float)
+    trusted = (binary_erosion(alpha > 0.9, iterations=EDGE) & ~beside_occluder(hull, 1)).astype(float)
     normals = texels.points(hull.broad_normals, hull.faces)
     facing = hull.facing(points, normals / np.linalg.norm(normals, axis=1, keepdims=True))
     right_label = np.where(hairy, sample(hair, pixel), 1 - sample(hair, pixel))
@@ -77,13 +78,14 @@ def observe(
     to_eyes = cKDTree(landmarks[list(LEFT_EYE + RIGHT_EYE)]).query(points)[0]
     bright = np.median(seen[prepared.on_face["face"][texels.face] & (confidence > 0.5)].mean(1))
     brow = (to_eyes < BROW_REACH) & (seen.mean(1) < BROW_DARKNESS * bright)
-    return Observation(seen, confidence, sharpness, hairy, brow, facing, pixel)
+    gap = lip_gap(prepared, texels.face, points, seen, landmarks)
+    return Observation(seen, confidence * ~gap, sharpness * ~gap, hairy, brow, facing, pixel)
 
 
-def beside_occluder(hull: MeshView) -> np.ndarray:  # [H, W] bool
-    """Pixels next to something much nearer, such as the jaw before the neck: they may show either."""
+def beside_occluder(hull: MeshView, reach: int) -> np.ndarray:  # [H, W] bool
+    """Pixels within ``reach`` of something much nearer, such as the jaw before the neck: they may show either."""
     depth = np.where(hull.covered, hull.fragments.depth, np.finfo(np.float32).max)
-    return hull.covered & (depth - minimum_filter(depth, size=3) > STEP)
+    return hull.covered & (depth - minimum_filter(depth, size=2 * reach + 1) > STEP)
 
 
 def _unspoilt(prepared: PreparedHead, points: np.ndarray, landmarks: np.ndarray) -> np.ndarray:  # [N] in [0, 1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.ndimage import binary_dilation, distance_transform_edt
 from scipy.spatial import cKDTree
@@ -12,7 +14,7 @@ from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.backbones.uv.sheets import surface_at_pixels
 from emo_avatar.backbones.uv.splats import Layer, Splats, flat_splats
 from emo_avatar.backbones.uv.view import MeshView
-from emo_avatar.tracking.topology import INNER_LIPS
+from emo_avatar.tracking.topology import INNER_LIPS, MOUTH_CORNERS
 
 ENAMEL = np.array([0.84, 0.80, 0.72])
 PLAIN = {  # for heads without a texture
@@ -27,12 +29,32 @@ WHITE_SKIN = (
 LIGHT_RANGE = (0.75, 1.1)
 # Metres from the lips over which light falls to 1 / e; wet enamel and a tongue that lies up catch more of it.
 FALL, TEETH_FALL, TONGUE_FALL = 0.020, 0.045, 0.040
-WET, WET_SHADE = 0.006, 0.7  # metres inside the lips that still have their colour, a little darker
+WET, WET_SHADE = 0.0035, 0.65  # metres inside the lips that still have their colour, a little darker
+CORNER, GAP_BRIGHTNESS = 0.012, 0.8  # metres from a corner of the mouth, and of the lips' brightness
 OPEN = 0.03  # least area inside the lips, of the squared width of the mouth, for a mouth to count as open
 TOOTH_BRIGHTNESS = 0.6  # of the skin's: darker pixels between the lips are gaps, tongue or cavity
 BEFORE_TONGUE = 0.0005  # metres
 BEHIND_LIPS = 0.006  # metres, for teeth that the fitted head does not have where the photo shows some
 SIGMA, THICKNESS = 0.65, 0.25  # pixels
+
+
+def lip_gap(
+    prepared: PreparedHead, face: np.ndarray, points: np.ndarray, rgb: np.ndarray, landmarks: np.ndarray
+) -> np.ndarray:  # [N], [N, 3], [N, 3], [478, 3] metres -> [N] bool
+    """Which coloured points on triangles of the lips, near the corners of the mouth, show the dark between the lips."""
+    lips = (prepared.on_face["lips"] & prepared.outer)[face]
+    if not lips.any():
+        return lips
+    brightness = rgb.mean(1)
+    near = cKDTree(landmarks[list(MOUTH_CORNERS)]).query(points)[0] < CORNER
+    gap: np.ndarray = lips & near & (brightness < GAP_BRIGHTNESS * np.median(brightness[lips]))
+    return gap
+
+
+def mark_gap(details: Splats, prepared: PreparedHead, landmarks: np.ndarray) -> Splats:  # [478, 3] metres
+    """Know the pixels that show the dark between the lips, which is gone as soon as they part."""
+    gap = lip_gap(prepared, details.face, details.means, details.rgb, landmarks) & (details.layer == Layer.DETAIL)
+    return replace(details, layer=np.where(gap, Layer.GAP, details.layer).astype(np.int8))
 
 
 def visible_teeth(rgb: np.ndarray, landmarks: np.ndarray, skin: np.ndarray) -> np.ndarray:  # [H, W] bool

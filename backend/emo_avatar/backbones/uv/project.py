@@ -11,7 +11,7 @@ from emo_avatar.backbones.uv.complete import Observation, complete_hair, complet
 from emo_avatar.backbones.uv.eyes import eye_axes, eye_colours
 from emo_avatar.backbones.uv.hull import CORRECTION, MAX_THICKNESS, hair_vertices, inflate_scalp, skull_centre
 from emo_avatar.backbones.uv.lids import carry_lashes, lash_colour, lash_line
-from emo_avatar.backbones.uv.mouth import mouth_colours, teeth_splats, visible_teeth
+from emo_avatar.backbones.uv.mouth import mark_gap, mouth_colours, teeth_splats, visible_teeth
 from emo_avatar.backbones.uv.outline import fit_outline
 from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.backbones.uv.segmentation import Segmentation, segment
@@ -83,7 +83,7 @@ def project(
     rim_rgb = _of_surface(sheet, hull, points, colour, rgb, prepared)
     splats = Splats.join([
         on_texels,
-        carry_lashes(on_pixels, hull, prepared, axes, points, colour),
+        mark_gap(carry_lashes(on_pixels, hull, prepared, axes, points, colour), prepared, landmarks),
         *teeth_splats(prepared, vertices, hull, rgb, tooth),
         *sheet_splats(sheet, hull, rim_rgb, alpha, ~hull.covered | hanging, prepared),
     ])  # fmt: skip

@@ -52,7 +52,7 @@ def refined(
         "opacity_logits": torch.logit(opacity),
         "means": tensor(splats.means),
     }
-    on_pixels = tensor(np.isin(splats.layer, (Layer.DETAIL, Layer.SHEET, Layer.RIM)))
+    on_pixels = tensor(np.isin(splats.layer, (Layer.DETAIL, Layer.SHEET, Layer.RIM, Layer.GAP)))
     trust = tensor(trusted)
     freedom = {
         "rgb": trust[:, None],

@@ -22,6 +22,7 @@ class Layer(IntEnum):
     BACK = 3  # the unseen side of a sheet
     RIM = 4  # what the surface missed of an outline, in the surface's colour
     LASH = 5  # a pixel at the edge of an eye that belongs to its lid
+    GAP = 6  # a pixel of the lips that shows the dark between them
 
 
 @dataclass(frozen=True)
