@@ -94,7 +94,7 @@ class EmoSplatsEngine(bpy.types.RenderEngine):
         if not scene.render.film_transparent:
             gpu.state.active_framebuffer_get().clear(color=(*background(scene), 1.0))
         self._viewport.draw(region_3d, depth_test=False, scene_from_linear=shown.scene_from_linear())
-        self.update_stats("Emo Splats", self._viewport.problem or " ".join(cast.notes))
+        self.update_stats("Emo Splats", self._viewport.sentence)
 
     def __del__(self) -> None:
         viewport = getattr(self, "_viewport", None)

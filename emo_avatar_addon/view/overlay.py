@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import Any
 
+import blf
 import bpy
 from bpy.app.handlers import persistent
 
@@ -15,8 +16,10 @@ from .viewport import Viewport
 
 _BEFORE = "emo_avatar_display"  # on a head that is hidden: how it was drawn before
 
+TEXT_AT = (80, 24)  # pixels from the lower left, right of the toolbar
+
 _viewports: dict[int, Viewport] = {}  # by the address of their region
-_handler: Any = None
+_handlers: list[Any] = []
 _failed = False  # after an accident nothing is drawn until the setting is touched
 
 
@@ -54,22 +57,42 @@ def draws(scene: Any, shading: str, engine: str) -> bool:
 
 
 def _draw() -> None:
-    """Called by Blender for each 3D viewport that it has drawn."""
+    """Called by Blender for each 3D viewport, in its world, when the scene is drawn."""
     global _failed
     context = bpy.context
-    space, scene = context.space_data, context.scene
-    if _failed or space is None or not draws(scene, space.shading.type, scene.render.engine):
+    if not _draws_here(context):
         return
     try:
         pointer = context.region.as_pointer()
         viewport = _viewports.get(pointer)
         if viewport is None:
             viewport = _viewports[pointer] = Viewport(context.region)
-        viewport.want(context, shown.cast(context.evaluated_depsgraph_get(), space))
+        viewport.want(context, shown.cast(context.evaluated_depsgraph_get(), context.space_data))
         viewport.draw(context.region_data, depth_test=True)
     except Exception:
         _failed = True  # it would fail at every redraw
         traceback.print_exc()
+
+
+def _say() -> None:
+    """Called by Blender for each 3D viewport, in pixels: why splats are not there, or not as expected."""
+    context = bpy.context
+    viewport = _viewports.get(context.region.as_pointer()) if _draws_here(context) else None
+    if viewport is None or not viewport.sentence:
+        return
+    font, scale = 0, context.preferences.system.ui_scale
+    blf.size(font, 12 * scale)
+    blf.color(font, *context.preferences.themes[0].view_3d.space.text_hi, 1.0)
+    blf.enable(font, blf.SHADOW)
+    blf.shadow(font, 3, 0, 0, 0, 0.8)
+    blf.position(font, TEXT_AT[0] * scale, TEXT_AT[1] * scale, 0)
+    blf.draw(font, f"Emo Avatar: {viewport.sentence}")
+    blf.disable(font, blf.SHADOW)
+
+
+def _draws_here(context: Any) -> bool:
+    space, scene = context.space_data, context.scene
+    return not _failed and space is not None and draws(scene, space.shading.type, scene.render.engine)
 
 
 def _close_all() -> None:
@@ -103,18 +126,16 @@ _HANDLERS = (
 
 
 def register() -> None:
-    global _handler
     for name, function in _HANDLERS:
         getattr(bpy.app.handlers, name).append(function)
     if not bpy.app.background:
-        _handler = bpy.types.SpaceView3D.draw_handler_add(_draw, (), "WINDOW", "POST_VIEW")
+        for function, moment in ((_draw, "POST_VIEW"), (_say, "POST_PIXEL")):
+            _handlers.append(bpy.types.SpaceView3D.draw_handler_add(function, (), "WINDOW", moment))
 
 
 def unregister() -> None:
-    global _handler
-    if _handler is not None:
-        bpy.types.SpaceView3D.draw_handler_remove(_handler, "WINDOW")
-        _handler = None
+    while _handlers:
+        bpy.types.SpaceView3D.draw_handler_remove(_handlers.pop(), "WINDOW")
     for name, function in _HANDLERS:
         getattr(bpy.app.handlers, name).remove(function)
     _close_all()

@@ -54,13 +54,16 @@ class Viewport:
         self._preview = Preview(self._fetch, self._redraw)
         self._sheet = drawing.Sheet()
         self._started = False
+        self._notes: tuple[str, ...] = ()
 
     @property
-    def problem(self) -> str | None:
-        return self._preview.problem
+    def sentence(self) -> str:
+        """Why splats are not there, or not as expected; "" when all is well."""
+        return self._preview.problem or " ".join(self._notes)
 
     def want(self, context: Any, cast: Cast) -> None:
         """Ask for what the region shows now. Returns at once."""
+        self._notes = cast.notes
         if cast.avatars and not self._started:
             self._started = True
             mainloop.call_soon(functools.partial(_start_backend, self._preview))

