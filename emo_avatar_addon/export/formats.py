@@ -44,7 +44,7 @@ _FORMATS = (
         camera=True,
     ),
     Format("EXR", "EXR Pictures", "The same, scene-linear in half floats", "", ".exr", backend=True, camera=True),
-    Format("MP4", "Video", "One avatar's splats through the camera", ".mp4", backend=True, camera=True),
+    Format("MP4", "Video", "Splats through the camera, before a colour", ".mp4", backend=True, camera=True),
 )
 FORMATS = {each.name: each for each in _FORMATS}
 

@@ -14,7 +14,7 @@ from ..errors import AddonError
 from ..link.client import Client
 from ..ops.jobs import Job
 from ..view import shown, source
-from ..view.picture import POSE_FIELDS, Picture, fetch_picture
+from ..view.picture import POSE_FIELDS, Picture, fetch_picture, oversampling
 from . import splats
 from .png import straight, write_png
 from .takes import Pictures
@@ -25,19 +25,9 @@ def export_sequence(kind: str, client: Client, job: Job, pictures: Pictures, pat
     """Write `00001.png` or `.exr`, ... of all avatars together, transparent around them."""
     suffix = f".{kind.lower()}"
     total = len(pictures.views)
-    files = {
-        avatar.avatar_id: functools.partial(source.avatar_file, avatar.avatar_id)
-        for cast in pictures.casts
-        for avatar in cast
-    }
     with whole_folder(path, suffix) as folder:
         for number, (view, cast) in enumerate(zip(pictures.views, pictures.casts, strict=True), 1):
-            picture = fetch_picture(
-                lambda arrays, document: client.render(arrays, document, files),
-                view,
-                cast,
-                "uint8" if kind == "PNG" else "float32",
-            )
+            picture = fetch_picture(source.renderer(client, cast), view, cast)
             file = folder / f"{number:05d}{suffix}"
             if kind == "PNG":
                 write_png(file, straight(picture.rgba))
@@ -49,28 +39,40 @@ def export_sequence(kind: str, client: Client, job: Job, pictures: Pictures, pat
 def export_video(
     client: Client, job: Job, pictures: Pictures, path: Path, fps: float, background: Sequence[float], start: float
 ) -> None:
-    """Write an MP4 of one avatar before a colour, display sRGB."""
-    arrays = performance(pictures)
+    """Write an MP4 of all avatars together before a colour, display sRGB."""
+    arrays, document = performance(pictures)
     view = pictures.views[0]
-    document = {"fps": fps, "size": [view.width, view.height], "background": [float(c) for c in background]}
+    document |= {
+        "fps": fps,
+        "size": [view.width, view.height],
+        "background": [float(c) for c in background],
+        "oversampling": max(map(oversampling, pictures.views, pictures.casts)),
+    }
     with whole_file(path) as temporary:
-        avatar_id = pictures.casts[0][0].avatar_id
-        made = splats.run(client, job, "mp4", avatar_id, arrays, document, temporary.parent, start, 1.0)
+        made = splats.run(client, job, "mp4", arrays, document, temporary.parent, start, 1.0)
         made.replace(temporary)
 
 
-def performance(pictures: Pictures) -> dict[str, np.ndarray]:
-    """One avatar's frames and cameras, as the protocol's *performance*: the cameras look into its own space."""
-    if any(len(cast) != 1 for cast in pictures.casts):
+def performance(pictures: Pictures) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Frames and cameras as the protocol's *performance*: all in the space of the first avatar."""
+    ids = [avatar.avatar_id for avatar in pictures.casts[0]]
+    if not ids or any([avatar.avatar_id for avatar in cast] != ids for cast in pictures.casts):
         raise AddonError(
-            "A video shows one avatar, in every frame: for several export pictures, or render with Emo Splats."
+            "In a video the same avatars are there from first to last: export pictures, or render with Emo Splats."
         )
-    people = [cast[0] for cast in pictures.casts]
-    arrays = {name: np.stack([person.pose[name] for person in people]) for name in POSE_FIELDS}
-    pairs = zip(pictures.views, people, strict=True)
-    arrays["viewmat"] = np.stack([view.viewmat @ person.world for view, person in pairs])
+    arrays = {}
+    for number in range(len(ids)):
+        prefix = f"{number}." if number else ""
+        for name in POSE_FIELDS:
+            arrays[prefix + name] = np.stack([cast[number].pose[name] for cast in pictures.casts])
+        if number:
+            arrays[prefix + "world"] = np.stack(
+                [np.linalg.inv(cast[0].world) @ cast[number].world for cast in pictures.casts]
+            )
+    pairs = zip(pictures.views, pictures.casts, strict=True)
+    arrays["viewmat"] = np.stack([view.viewmat @ cast[0].world for view, cast in pairs])
     arrays["K"] = np.stack([view.K for view in pictures.views])
-    return arrays
+    return arrays, {"avatar": ids[0], "others": ids[1:]}
 
 
 def write_exr(path: Path, picture: Picture) -> None:

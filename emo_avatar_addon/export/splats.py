@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -48,7 +47,8 @@ def export(
     for number, (take, path) in enumerate(zip(takes, paths, strict=True)):
         begin = start + share * number
         with whole_folder(path, ".ply") as folder:
-            archive = run(client, job, "ply", take.avatar_id, take.poses(), {"fps": fps}, folder, begin, begin + share)
+            document = {"fps": fps, "avatar": take.avatar_id}
+            archive = run(client, job, "ply", take.poses(), document, folder, begin, begin + share)
             unpack(archive, folder, ".ply", len(take.times))
             archive.unlink()
 
@@ -57,7 +57,6 @@ def run(
     client: Client,
     job: Job,
     kind: str,
-    avatar_id: str,
     arrays: Mapping[str, np.ndarray],
     document: Mapping[str, Any],
     folder: Path,
@@ -65,8 +64,8 @@ def run(
     end: float,
 ) -> Path:
     """One export by the backend; returns the file that it made, in `folder`."""
-    files = {avatar_id: functools.partial(source.avatar_file, avatar_id)}
-    job_id = client.start_export(kind, arrays, {**document, "avatar": avatar_id}, files)
+    files = source.avatar_files([document["avatar"], *document.get("others", ())])
+    job_id = client.start_export(kind, arrays, document, files)
     job.follow(client, job_id, begin, end)
     made = folder / "from-backend.part"
     with made.open("wb") as file:

@@ -186,8 +186,6 @@ class EMOAVATAR_OT_export(ExportSettings, JobOperator):
                 raise AddonError(f"{bare[0]} is an open head and has no splats: export its mesh instead.")
         if kind.camera and context.scene.camera is None:
             raise AddonError("There is no camera to take pictures with: add one, or make one active.")
-        if kind.name == "MP4" and len(avatars) > 1:
-            raise AddonError("A video shows one avatar: for several export pictures, or render with Emo Splats.")
         return avatars
 
     def _times(self, scene: Any) -> list[float]:

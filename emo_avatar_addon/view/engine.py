@@ -60,7 +60,7 @@ class EmoSplatsEngine(bpy.types.RenderEngine):
         self.update_stats("", "Emo Splats: waiting for the backend")
         self.update_progress(0.1)
         stop = self.test_break
-        picture = source.cancellable(lambda: source.picture(view, cast.avatars, "float32", cancelled=stop), stop)
+        picture = source.cancellable(lambda: source.final_picture(view, cast.avatars, stop), stop)
         if picture is None:
             return
         self.update_stats("", "Emo Splats: converting colours")

@@ -11,7 +11,13 @@ import numpy as np
 from .camera import View
 
 FAR = 1e10  # depth where there is nothing, as Cycles has it
+DENSE = 1000.0  # pixels for a metre of an avatar, from which on its splats are told apart
+MOST_OVERSAMPLING = 4
+MOST_PIXELS = 4096 * 4096  # that the backend draws at once
 POSE_FIELDS = ("expression", "rotation", "neck_pose", "jaw_pose", "eyes_pose", "translation")
+
+
+Render = Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], Mapping[str, np.ndarray]]  # Client.render
 
 
 @dataclass(frozen=True)
@@ -43,16 +49,47 @@ class Picture:
         return scene_linear(self.rgba, scene_from_linear), depth.astype(np.float32)
 
 
+def oversampling(view: View, avatars: Sequence[Shown]) -> int:
+    """How many times larger a picture should be drawn each way, so that the smallest avatar in it keeps its face.
+
+    Splats are never drawn smaller than a pixel; many to a pixel, what lies behind, teeth for instance, shines through.
+    """
+    factor = 1
+    for avatar in avatars:
+        place = view.viewmat @ avatar.world[:, 3]
+        if place[2] > 0:
+            density = np.linalg.norm(avatar.world[:3, 0]) * view.K[0, 0] / place[2]  # pixels for an avatar's metre
+            factor = max(factor, int(np.ceil(DENSE / max(density, 1e-6))))
+    most = int((MOST_PIXELS / (view.width * view.height)) ** 0.5)
+    return max(1, min(factor, MOST_OVERSAMPLING, most))
+
+
+def reduced(large: Picture, view: View, factor: int) -> Picture:
+    """The picture of a view from one with `factor` times its pixels each way."""
+    shape = (view.height, factor, view.width, factor)
+    alpha = large.rgba[..., 3].reshape(shape).astype(np.float32)
+    weight = alpha.sum(axis=(1, 3))
+    depth = (large.depth.reshape(shape) * alpha).sum(axis=(1, 3)) / np.maximum(weight, 1e-12)
+    rgba = large.rgba.reshape(*shape, 4).mean(axis=(1, 3), dtype=np.float32)
+    if large.rgba.dtype == np.uint8:
+        rgba = np.rint(rgba).astype(np.uint8)
+    return Picture(view, rgba, np.where(weight > 0, depth, np.float32(0)))
+
+
 def fetch_picture(
-    render: Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], Mapping[str, np.ndarray]],  # Client.render
+    render: Render,
     view: View,
     avatars: Sequence[Shown],
     precision: str = "float32",  # or "uint8"
+    factor: int | None = None,  # how many times larger it is drawn; as `oversampling` says when None
 ) -> Picture:
     """Have the backend render; an empty picture without asking it when there are no avatars."""
     if not avatars:
         size = (view.height, view.width)
         return Picture(view, np.zeros((*size, 4), np.dtype(precision)), np.zeros(size, np.float32))
+    factor = oversampling(view, avatars) if factor is None else factor
+    if factor > 1:
+        return reduced(fetch_picture(render, view.scaled(factor), avatars, precision, 1), view, factor)
     arrays = {"viewmat": view.viewmat, "K": view.K}
     for number, avatar in enumerate(avatars):
         arrays[f"{number}.world"] = avatar.world

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from ..errors import AddonError
 from ..link.latest import Latest
 from .camera import View
-from .picture import Picture, Shown
+from .picture import Picture, Shown, oversampling
 
 SETTLED = 0.15  # seconds without a change after which the full resolution is worth its time
 BUDGET = 0.030  # seconds that a picture may take while the view moves
@@ -28,7 +28,7 @@ class Preview:
 
     def __init__(
         self,
-        fetch: Callable[[View, Sequence[Shown]], Picture],  # called in the thread
+        fetch: Callable[[View, Sequence[Shown], int], Picture],  # called in the thread; how many times larger to draw
         redraw: Callable[[float], object],  # safe from any thread: draw the viewport again, in so many seconds
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -49,18 +49,19 @@ class Preview:
         key += tuple(avatar.key for avatar in avatars)
         if key != self._key:
             self._key, self._since = key, now
-        settled = now - self._since >= SETTLED
-        scale = 1.0 if settled or self._asked is None else self._moving_scale(view)
-        if not settled and scale < 1:
+        settled, best = now - self._since >= SETTLED, float(oversampling(view, avatars))
+        scale = best if settled or self._asked is None else self._moving_scale(view)
+        if not settled and scale < best:
             self._redraw(SETTLED)
-        if self._asked == (key, scale) or (self._asked == (key, 1.0)):
+        if self._asked is not None and self._asked[0] == key and self._asked[1] >= scale:
             if self.problem and now - self._failed >= RETRY:
                 self._asked = None  # and ask again below
             else:
                 return
         self._asked = (key, scale)
         avatars = tuple(avatars)
-        self._worker.submit(lambda: self._run(key, view if scale == 1 else view.scaled(scale), avatars))
+        view = view.scaled(min(scale, 1.0))
+        self._worker.submit(lambda: self._run(view, avatars, max(int(scale), 1)))
 
     def close(self) -> None:
         self._worker.close()
@@ -74,10 +75,10 @@ class Preview:
         seconds = per_pixel * view.width * view.height
         return 1.0 if seconds <= affordable else max(SMALLEST, (affordable / seconds) ** 0.5)
 
-    def _run(self, key: tuple[bytes, ...], view: View, avatars: tuple[Shown, ...]) -> None:
+    def _run(self, view: View, avatars: tuple[Shown, ...], factor: int) -> None:
         begin = self._clock()
         try:
-            self.picture = self._fetch(view, avatars)
+            self.picture = self._fetch(view, avatars, factor)
             self.problem = None
         except AddonError as error:
             self.problem, self._failed = str(error), self._clock()
@@ -87,7 +88,7 @@ class Preview:
             self.problem, self._failed = f"The splats could not be drawn ({type(error).__name__}).", self._clock()
             self._redraw(RETRY)
         else:
-            self._times.append((view.width * view.height, self._clock() - begin))
+            self._times.append((view.width * view.height * factor**2, self._clock() - begin))
         finally:
             self._redraw(0.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import bpy
@@ -12,9 +12,10 @@ import bpy
 from .. import mainloop, preferences
 from ..errors import AddonError
 from ..link import session
+from ..link.client import Client
 from ..model import storage
 from .camera import View
-from .picture import Picture, Shown, fetch_picture
+from .picture import Picture, Render, Shown, fetch_picture
 
 START_TIMEOUT = 180.0  # seconds in which the backend has to be ready
 HAND_OVER = 30.0  # seconds in which the main thread has to take something up
@@ -29,24 +30,36 @@ def want_backend(context: Any) -> None:
     preferences.start_backend(context)
 
 
-def picture(
-    view: View,
-    avatars: Sequence[Shown],
-    precision: str,  # "float32" or "uint8"
-    *,
-    wait: bool = True,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> Picture:
-    """In any thread: the picture from the backend, which with `wait` is given the time to get ready.
+def quick_picture(view: View, avatars: Sequence[Shown], factor: int) -> Picture:
+    """In any thread: a picture for a viewport. `AddonError` when the backend is not ready, or refuses."""
+    render = renderer(session.current().client, avatars) if avatars else _nobody
+    return fetch_picture(render, view, avatars, "uint8", factor)
+
+
+def final_picture(view: View, avatars: Sequence[Shown], cancelled: Callable[[], bool] = lambda: False) -> Picture:
+    """In any thread: a picture for a render, from a backend that is given the time to get ready.
 
     `AddonError` when there is no backend, or it refuses.
     """
     if not avatars:
-        return fetch_picture(lambda arrays, document: {}, view, (), precision)
-    current = session.current()
-    client = current.wait_ready(START_TIMEOUT, cancelled) if wait else current.client
-    files = {avatar.avatar_id: functools.partial(avatar_file, avatar.avatar_id) for avatar in avatars}
-    return fetch_picture(lambda arrays, document: client.render(arrays, document, files), view, avatars, precision)
+        return fetch_picture(_nobody, view, ())
+    client = session.current().wait_ready(START_TIMEOUT, cancelled)
+    return fetch_picture(renderer(client, avatars), view, avatars)
+
+
+def renderer(client: Client, avatars: Sequence[Shown]) -> Render:
+    """What `fetch_picture` calls: the client's `render`, with the files of these avatars at hand."""
+    files = avatar_files([avatar.avatar_id for avatar in avatars])
+    return lambda arrays, document: client.render(arrays, document, files)
+
+
+def _nobody(arrays: Any, document: Any) -> Any:
+    raise AssertionError("the backend is not asked for pictures of nobody")
+
+
+def avatar_files(avatar_ids: Iterable[str]) -> dict[str, Callable[[], bytes]]:
+    """For `Client`: how to get the files of avatars that the backend does not hold."""
+    return {avatar_id: functools.partial(avatar_file, avatar_id) for avatar_id in avatar_ids}
 
 
 def avatar_file(avatar_id: str) -> bytes:

@@ -79,8 +79,8 @@ class Viewport:
     def close(self) -> None:
         self._preview.close()
 
-    def _fetch(self, view: View, avatars: Any) -> Picture:
-        return source.picture(view, avatars, "uint8", wait=False)
+    def _fetch(self, view: View, avatars: Any, factor: int) -> Picture:
+        return source.quick_picture(view, avatars, factor)
 
     def _redraw(self, seconds: float) -> None:
         mainloop.call_soon(functools.partial(_redraw_later, self._region, seconds))

@@ -12,7 +12,7 @@ from bl_ext.user_default.emo_avatar.emo_avatar_addon.view import engine, shown
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.view.picture import FAR, encode_srgb
 from mathutils import Matrix, Quaternion, Vector
 
-SIZE = 160
+SIZE = 400
 
 
 def look_at(scene, client, rig, fov=20.0):

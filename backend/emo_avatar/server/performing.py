@@ -57,12 +57,12 @@ def read_motion_file(path: Path, avatars: Avatars, avatar: str, fps: float | Non
     return pack(arrays, document)
 
 
-def performance_of(message: Message) -> FlameSequence:
-    """The sequence in a *performance*."""
+def performance_of(message: Message, prefix: str = "") -> FlameSequence:
+    """The sequence in a *performance*, in the tensors whose names begin with ``prefix``."""
     fps = message.number("fps", MIN_FPS, MAX_FPS)
     limits = {"expression": MAX_COEFFICIENT}
     frames = {
-        name: message.floats(name, ("T", width), limit=limits.get(name, MAX_ANGLE))
+        name: message.floats(prefix + name, ("T", width), limit=limits.get(name, MAX_ANGLE))
         for name, width in FRAME_FIELDS.items()
     }
     _check_frames(message.lengths["T"])

@@ -10,6 +10,7 @@ from emo_avatar_addon.view.picture import (
     decode_srgb,
     encode_srgb,
     fetch_picture,
+    oversampling,
     scene_linear,
 )
 
@@ -59,7 +60,7 @@ def test_the_backend_is_asked_as_the_protocol_says():
         asked.append((arrays, document))
         return {"rgba": np.zeros((2, 3, 4), np.uint8), "depth": np.zeros((2, 3), np.float32)}
 
-    picture = fetch_picture(render, VIEW, (person(0), person(1)), "uint8")
+    picture = fetch_picture(render, VIEW, (person(0), person(1)), "uint8", 1)
     assert picture.rgba.shape == (2, 3, 4)
     ((arrays, document),) = asked
     assert document == {"width": 3, "height": 2, "avatars": ["ab" * 32] * 2, "format": "uint8", "depth": True}
@@ -81,3 +82,23 @@ def test_a_look_has_a_key():
     assert same.key == other.key
     other.pose["jaw_pose"][0] += 1e-4
     assert same.key != other.key
+
+
+def test_small_avatars_are_drawn_larger_and_reduced():
+    """Reducing keeps what a surface covers and where it is; nothing is said twice about what is empty."""
+    far = Shown("ab" * 32, np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 2], [0, 0, 0, 1]]), person().pose)
+    assert oversampling(VIEW, (far,)) == 4  # 25 pixels a metre
+    close = View(np.eye(4), np.diag([3000.0, 3000.0, 1.0]), 300, 200)
+    assert oversampling(close, (far,)) == 1
+    assert oversampling(View(np.eye(4), VIEW.K, 4096, 4096), (far,)) == 1  # no more than the backend draws
+
+    def render(arrays, document):
+        height, width = document["height"], document["width"]
+        assert (width, height) == (12, 8) and arrays["K"][0, 0] == 200
+        rgba, depth = np.zeros((height, width, 4), np.float32), np.zeros((height, width), np.float32)
+        rgba[:, :6], depth[:, :6] = 1.0, 2.0  # up to the middle of the second pixel
+        return {"rgba": rgba, "depth": depth}
+
+    picture = fetch_picture(render, VIEW, (far,))
+    np.testing.assert_allclose(picture.rgba[0], [[1] * 4, [0.5] * 4, [0] * 4])
+    np.testing.assert_allclose(picture.depth[0], [2, 2, 0])

@@ -28,9 +28,10 @@ class Backend:
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, view, avatars):
+    def __call__(self, view, avatars, factor):
         self.gate.wait(5)
         self.asked.append(view)
+        self.factor = factor
         self.clock.now += self.seconds + self.seconds_per_pixel * view.width * view.height
         if self.failure:
             raise self.failure
@@ -104,6 +105,20 @@ def test_costs_are_told_apart():
     assert preview.fitted_cost(times) == pytest.approx((0.02, 3e-8))
     assert preview.fitted_cost([(1000, 0.1)]) == (0.0, pytest.approx(1e-4))
     assert preview.fitted_cost([(1000, 0.1), (10_000, 0.05)])[1] == 0.0  # noise
+
+
+def test_small_avatars_get_their_detail_when_the_view_stands_still(stage, monkeypatch):
+    clock, backend, shown, _ = stage
+    monkeypatch.setattr(preview, "oversampling", lambda view, avatars: 3)
+    shown.want(view_at(0), ())
+    settle(shown)
+    shown.want(view_at(1), ())
+    settle(shown)
+    assert backend.factor == 1
+    clock.now += preview.SETTLED
+    shown.want(view_at(1), ())
+    settle(shown)
+    assert backend.factor == 3 and backend.asked[-1].width == 1000
 
 
 def test_the_newest_wins_and_asking_never_waits(stage):
