@@ -19,6 +19,8 @@ from emo_avatar.render.splat.compiled import kernel
 
 FADE_FROM = 0.7  # of the limit on their distortion, from where photo pixels fade
 _TINY = 1e-9
+_THIRD = np.float32(1 / 3)
+_GREY = np.float32(0.5 / SH_C0)  # what a degree-0 coefficient of zero stands for, in units of the coefficient
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,14 @@ class SkinModulator:
         """The same Gaussians with the colours and opacities that they have on the deformed, unturned ``vertices``."""
         look = self._appearance
         now = self._response(vertices.detach().cpu().numpy())
-        strength, gain, vivid = _on_gaussians(
+        strength, sh = _on_gaussians(
             NUMBERS, now.strain, now.light, now.folding, self._in_photo.light, self._in_photo.folding,
             self._faces, self._binding, look.shaded, look.barycentric, look.folds, look.detail.astype(np.float32),
+            gaussians.sh.cpu().numpy(),
         )  # fmt: skip
-        factor = torch.from_numpy(gain).to(gaussians.device)[:, None, None]
-        mean = gaussians.sh.mean(-1, keepdim=True)
-        sh = factor * (mean + torch.from_numpy(vivid).to(gaussians.device)[:, None, None] * (gaussians.sh - mean))
-        sh[:, 0] += (factor[:, 0] - 1) * (0.5 / SH_C0)  # the colour, not its offset from grey, is scaled
-        opacities = gaussians.opacities * torch.from_numpy(strength).to(gaussians.device)
-        return replace(gaussians, opacities=opacities, sh=sh)
+        device = gaussians.device
+        opacities = gaussians.opacities * torch.from_numpy(strength).to(device)
+        return replace(gaussians, opacities=opacities, sh=torch.from_numpy(sh).to(device))
 
     def _response(self, vertices: np.ndarray) -> _Response:  # [V, 3]
         return _Response(
@@ -161,11 +161,11 @@ def _principal(d1, d2, rest, first, second):
 
 @kernel
 def _on_gaussians(
-    skin, strain, light, folding, photo_light, photo_folding, faces, binding, shaded, barycentric, folds, detail
+    skin, strain, light, folding, photo_light, photo_folding, faces, binding, shaded, barycentric, folds, detail, sh
 ):
-    """Factors on the opacity, on the colour and on the saturation of each Gaussian."""
-    n = binding.shape[0]
-    strength, gain, vivid = np.ones(n, np.float32), np.ones(n, np.float32), np.ones(n, np.float32)
+    """The factor on the opacity of each Gaussian, and its harmonics with light and folds on them."""
+    n, one = binding.shape[0], np.float32(1)
+    strength, changed = np.ones(n, np.float32), sh.copy()
     for i in range(n):
         t = binding[i]
         if detail[i] > 0:
@@ -190,6 +190,12 @@ def _on_gaussians(
                 in_photo += barycentric[i, c] * photo_folding[faces[t, c], k]
             deepest = max(deepest, depth * now)
             photo_deepest = max(photo_deepest, depth * in_photo)
-        gain[i] = skin_gain(skin, photo_lit, lit, photo_deepest, deepest)
-        vivid[i] = saturation(skin, gain[i])
-    return strength, gain, vivid
+        gain = skin_gain(skin, photo_lit, lit, photo_deepest, deepest)
+        vivid = saturation(skin, gain)
+        for k in range(sh.shape[1]):
+            mean = (sh[i, k, 0] + sh[i, k, 1] + sh[i, k, 2]) * _THIRD
+            for c in range(3):
+                changed[i, k, c] = gain * (mean + vivid * (sh[i, k, c] - mean))
+        for c in range(3):
+            changed[i, 0, c] += (gain - one) * _GREY  # the colour, not its offset from grey, is scaled
+    return strength, changed
