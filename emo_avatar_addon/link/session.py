@@ -221,7 +221,14 @@ class _Watch(threading.Thread):
                     self._say(State.READY, "The backend is ready.", status)
                 else:
                     self._say(State.LOADING, "The backend is loading its libraries.", status)
-            self._left.wait(0.2 if self.health.busy else HEARTBEAT)
+            self._rest(0.2 if self.health.busy else HEARTBEAT)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait for the next heartbeat, or until there is something to do at once."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self._left.wait(0.1):
+            if self._process is not None and self._process.exit_code is not None:
+                return
 
     def _say(self, state: State, sentence: str, status: dict[str, Any] | None = None) -> None:
         before = self.health

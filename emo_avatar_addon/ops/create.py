@@ -221,7 +221,7 @@ class EMOAVATAR_OT_avatar_from_portrait(JobOperator):
 
         def work(job: Job) -> list[Made | AddonError]:
             return make(
-                job, self.client(job), sources, lambda client, one: client.start_portrait(one.read(), one.name, refine)
+                job, job.client(), sources, lambda client, one: client.start_portrait(one.read(), one.name, refine)
             )
 
         return work
@@ -288,7 +288,7 @@ class EMOAVATAR_OT_import_avatar(JobOperator):
 
         def work(job: Job) -> list[Made | AddonError]:
             return make(
-                job, self.client(job), sources, lambda client, one: client.start_import(one.read(), name, one.file_name)
+                job, job.client(), sources, lambda client, one: client.start_import(one.read(), name, one.file_name)
             )
 
         return work

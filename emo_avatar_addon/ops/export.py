@@ -143,7 +143,7 @@ class EMOAVATAR_OT_export(ExportSettings, JobOperator):
 
         def work(job: Job) -> None:
             share = BACKEND_SHARE if kind.backend else 1.0
-            client = self.client(job) if kind.backend else None
+            client = job.client() if kind.backend else None
             if client is not None and kind.name == "PLY":
                 splats.check_room(client, ids, len(times), self._paths)
             try:

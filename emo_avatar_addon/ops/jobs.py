@@ -29,7 +29,27 @@ class Job:
         self.label = label
         self.fraction = 0.0
         self.doing = ""
+        self.done = False
         self._cancelled = threading.Event()
+        self._result: Any = None
+        self._failure: BaseException | None = None
+
+    def start(self, work: "Work") -> None:
+        """Do the work in a thread of its own. It knows nothing of the operator, which Blender may remove meanwhile."""
+        threading.Thread(target=self._run, args=(work,), name=self.label, daemon=True).start()
+
+    def outcome(self) -> Any:
+        """What the work returned, once `done`, or its exception."""
+        if self._failure is not None:
+            raise self._failure
+        return self._result
+
+    def _run(self, work: "Work") -> None:
+        try:
+            self._result = work(self)
+        except BaseException as failure:
+            self._failure = failure
+        self.done = True
 
     def cancel(self) -> None:
         """Have the work stop at its next report."""
@@ -45,6 +65,13 @@ class Job:
         if self.cancelled:
             raise Cancelled
         self.fraction, self.doing = min(max(fraction, 0.0), 1.0), doing
+
+    def client(self) -> Client:
+        """The backend's client, once it is up. Only for the work."""
+        self.report(self.fraction, "Waiting for the backend")
+        client = session.current().wait_ready(START_TIMEOUT, lambda: self.cancelled)
+        self.report(self.fraction, "")
+        return client
 
     def follow(self, client: Client, job_id: str, start: float = 0.0, end: float = 1.0) -> Any:
         """Wait for a job of the backend, which is the part of this work between two fractions, and return its result.
@@ -77,14 +104,11 @@ class JobOperator(EmoOperator):
 
     needs_backend = True
     _job: Job
-    _result: Any
-    _failure: BaseException | None
-    _done: bool
     _timer: Any = None
     _drawn: tuple[int, str] | None = None
 
     def begin(self, context: Any) -> Work:
-        """Main thread: read Blender's data, return the work. Inside of it `JobOperator.client(job)` is the backend."""
+        """Main thread: read Blender's data, return the work. That does not touch this operator, which may be gone."""
         raise NotImplementedError
 
     def finished(self, context: Any, result: Any) -> set[str] | None:
@@ -95,24 +119,15 @@ class JobOperator(EmoOperator):
     def disabled_reason(cls, context: Any) -> str | None:
         return preferences.backend_missing(context) if cls.needs_backend else None
 
-    @staticmethod
-    def client(job: Job) -> Client:
-        """Inside of the work: the client, once the backend is up."""
-        job.report(job.fraction, "Waiting for the backend")
-        client = session.current().wait_ready(START_TIMEOUT, lambda: job.cancelled)
-        job.report(job.fraction, "")
-        return client
-
     def run(self, context: Any) -> set[str] | None:
         self._job = Job(self.bl_label)
         work = self.begin(context)
         if self.needs_backend:
             preferences.start_backend(context)
-        self._result, self._failure, self._done = None, None, False
         running.append(self._job)
-        threading.Thread(target=self._work, args=(work,), name=self.bl_idname, daemon=True).start()
+        self._job.start(work)
         if bpy.app.background or context.window is None:
-            while not mainloop.drain(lambda: self._done, timeout=1.0):
+            while not mainloop.drain(lambda: self._job.done, timeout=1.0):
                 pass
             return self._end(context)
         self._timer = context.window_manager.event_timer_add(0.1, window=context.window)
@@ -129,7 +144,7 @@ class JobOperator(EmoOperator):
         if state != self._drawn:
             self._drawn = state
             mainloop.redraw(status_bar=True)
-        if not self._done:
+        if not self._job.done:
             return {"PASS_THROUGH"}
         return guarded(self, lambda: self._end(context))
 
@@ -139,21 +154,14 @@ class JobOperator(EmoOperator):
             self._job.cancel()
             self._leave(context)
 
-    def _work(self, work: Work) -> None:
-        try:
-            self._result = work(self._job)
-        except BaseException as error:
-            self._failure = error
-        self._done = True
-
     def _end(self, context: Any) -> set[str] | None:
         self._leave(context)
-        if isinstance(self._failure, Cancelled):
+        try:
+            result = self._job.outcome()
+        except Cancelled:
             self.report({"INFO"}, f"{self.bl_label}: cancelled")
             return {"CANCELLED"}
-        if self._failure is not None:
-            raise self._failure
-        return self.finished(context, self._result)
+        return self.finished(context, result)
 
     def _leave(self, context: Any) -> None:
         running.remove(self._job)

@@ -57,7 +57,7 @@ class EMOAVATAR_OT_import_motion(jobs.JobOperator):
         def work(job: jobs.Job) -> Any:
             job.report(0.0, "Reading the motion")
             data, name = _read(path)
-            client = self.client(job)
+            client = job.client()
             job.report(0.3, "Carrying the motion over to the avatar")
             files = {identity: lambda: kept} if kept else None
             return client.motion(data, name, identity, fps, files)

@@ -32,7 +32,7 @@ class EMOAVATAR_OT_test_backend_job(jobs.JobOperator):
 
     def begin(self, context):
         def ask(job):
-            client = self.client(job)
+            client = job.client()
             return job.follow(client, client.start_portrait(b"", "Ann"))
 
         return ask
@@ -111,3 +111,23 @@ def test_a_job_that_the_backend_does_not_end_says_why(fake_backend, mode, said):
     with pytest.raises(RuntimeError, match=said):
         bpy.ops.emo_avatar.test_backend_job()
     assert finished == []
+
+
+def test_work_outlives_its_operator():
+    """Blender removes a running operator when another file is opened: the work must end quietly, and be forgotten."""
+    job, ended = jobs.Job("Working"), threading.Event()
+
+    def compute(job):
+        try:
+            while True:
+                job.report(0.5, "")
+        finally:
+            ended.set()
+
+    job.start(compute)
+    job.cancel()
+    assert ended.wait(5.0)
+    with pytest.raises(jobs.Cancelled):
+        while not job.done:
+            pass
+        job.outcome()
