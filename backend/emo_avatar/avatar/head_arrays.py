@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from emo_avatar.head.data import N_EXPRESSION, N_SHAPE, HeadData, LandmarkEmbedding
+from emo_avatar.head.data import ARKIT_NAMES, JOINTS, N_EXPRESSION, N_SHAPE, HeadData, LandmarkEmbedding
 
 # Halving these costs less than 1e-5 m at full expression; positions, joints and skinning stay in single precision.
 _HALF = ("expression_dirs", "posedirs", "uv")
@@ -54,9 +54,49 @@ def head_from_arrays(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarra
         if f"{name}.faces" in arrays:
             values[name] = LandmarkEmbedding(*(arrays[f"{name}.{part.name}"] for part in fields(LandmarkEmbedding)))
     values["regions"] = {k.removeprefix("regions."): a for k, a in arrays.items() if k.startswith("regions.")}
-    return HeadData(
+    head = HeadData(
         name=str(settings["name"]),
         part_names=tuple(map(str, settings["part_names"])),
         arkit_transfer_error=float(settings["arkit_transfer_error"]),
         **values,
     )
+    _check(head)
+    return head
+
+
+def _check(head: HeadData) -> None:
+    """Raises ValueError when shapes differ or an index points nowhere; kernels look at neither."""
+    v, f, q = head.n_vertices, len(head.faces), len(head.quads)
+    has_uv = len(head.uv) > 0
+    shapes: dict[str, tuple[int, ...]] = {
+        "v_template": (v, 3),
+        "posedirs": (v, 3, 36),
+        "J_regressor": (len(JOINTS), v),
+        "weights": (v, len(JOINTS)),
+        "faces": (f, 3),
+        "quads": (q, 4),
+        "uv": (len(head.uv), 2),
+        "uv_faces": (f if has_uv else 0, 3),
+        "uv_quads": (q if has_uv else 0, 4),
+        "vertex_part": (v,),
+        "face_part": (f,),
+        "arkit_to_expr": (len(ARKIT_NAMES), N_EXPRESSION),
+        "arkit_to_pose": (len(ARKIT_NAMES), 9),
+    }
+    wrong = [name for name, shape in shapes.items() if getattr(head, name).shape != shape]
+    wrong += [f"region {name}" for name, mask in head.regions.items() if mask.shape != (v,)]
+    ends = {"faces": v, "quads": v, "uv_faces": len(head.uv), "uv_quads": len(head.uv)}
+    ends |= {"vertex_part": len(head.part_names), "face_part": len(head.part_names)}
+    indices = [(name, getattr(head, name), end) for name, end in ends.items()]
+    for name in _LANDMARKS:
+        if (landmarks := getattr(head, name)) is not None:
+            indices.append((name, landmarks.faces, f))
+            if landmarks.barycentric.shape != (len(landmarks.faces), 3):
+                wrong.append(name)
+    wrong += [
+        name
+        for name, array, end in indices
+        if array.dtype.kind not in "iu" or (array.size and not 0 <= array.min() <= array.max() < end)
+    ]
+    if wrong:
+        raise ValueError(f"the head's {', '.join(sorted(set(wrong)))} cannot be right")

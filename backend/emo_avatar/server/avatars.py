@@ -7,7 +7,7 @@ import logging
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from emo_avatar.avatar.avatar import Avatar
 from emo_avatar.avatar.files import SUFFIX, load_avatar
 from emo_avatar.files import whole_file
 from emo_avatar.server.refusals import Refusal, refusal_of
+from emo_avatar.server.uploads import safe_title
 
 MAX_BYTES = 2 << 30  # of avatars in memory; the ones used last stay
 MAX_FOLDER_BYTES = 4 << 30
@@ -99,7 +100,9 @@ class Avatars:
         with self._lock:
             held = self._held.get(avatar_id)
         if held is None:
-            held = HeldAvatar(avatar_id, data, load_avatar(path).to(self._device), notes)
+            avatar = load_avatar(path).to(self._device)
+            avatar = replace(avatar, name=safe_title(avatar.name, "Avatar"))  # strangers write files, too
+            held = HeldAvatar(avatar_id, data, avatar, notes)
             self._keep(held)
             self._to_folder(held)
         return held

@@ -15,27 +15,28 @@ from pathlib import Path
 from typing import TextIO
 
 KEPT_LINES = 200
+FOLDER_PREFIX = "emo-avatar-serve-"  # of a process' private folder, in which each upload has one of its own
 _WAITING_LINES = 1000  # for a reader of standard error that has stopped reading; later ones are dropped there
 _POSIX_PATH = re.compile(r"(?<![\w.~…/:<-])/(?!v\d+/|docs\b|openapi\b)(?:[^\s/:'\"<>|]+/)+(?=[^\s/]|$)")
+_UPLOAD = re.compile(rf"…[/\\]{FOLDER_PREFIX}[^/\\\s]*[/\\][^/\\\s]*[/\\]")  # before the name that the user knows
 _WINDOWS_PATH = re.compile(r"\b[A-Za-z]:[\\/](?:[^\\/:*?\"<>|\r\n]+[\\/])*")
 
 
 def masked(text: str) -> str:
     """The text with the folders of its absolute paths left out; files of the program keep their place in it."""
-    for folder, short in _known_folders():
-        text = text.replace(folder, short)
+    text = _UPLOAD.sub("", _known_folders().sub("…", text))
     return _POSIX_PATH.sub("…/", _WINDOWS_PATH.sub("…/", text))
 
 
 @functools.cache
-def _known_folders() -> tuple[tuple[str, str], ...]:
+def _known_folders() -> re.Pattern[str]:
     import emo_avatar
 
     packages = Path(emo_avatar.__file__).resolve().parents[1]
     libraries = {str(Path(place)) for place in sys.path if Path(place).name in ("site-packages", "dist-packages")}
     folders = {str(packages), *libraries, tempfile.gettempdir(), str(Path.home()), sys.prefix, sys.base_prefix}
     longest_first = sorted((folder for folder in folders if len(folder) > 3), key=len, reverse=True)
-    return tuple((folder, "…") for folder in longest_first)
+    return re.compile(rf"(?:{'|'.join(map(re.escape, longest_first))})(?![\w.-])")
 
 
 class LogRing(logging.Handler):

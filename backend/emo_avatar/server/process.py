@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING
 from emo_avatar import __version__
 from emo_avatar.errors import UserError
 from emo_avatar.server import PROTOCOL
-from emo_avatar.server.log import start_log
+from emo_avatar.server.log import FOLDER_PREFIX, start_log
 
 if TYPE_CHECKING:
     import torch
 
 GRACE = 1.0  # seconds that open requests get when the process is to end
 IDLE_CONNECTION = 3600  # seconds that a connection is kept alive
-FOLDER_PREFIX = "emo-avatar-serve-"
 
 _log = logging.getLogger(__name__)
 

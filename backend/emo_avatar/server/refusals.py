@@ -30,7 +30,7 @@ _STATUS = {
     "no_space": 507,
     "no_memory": 507,
 }
-_FULL = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
+_FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
 
 
 class Refusal(Exception):
@@ -66,7 +66,7 @@ def refusal_of(error: BaseException) -> Refusal:
     if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
         return Refusal("no_memory", "The computer has not enough memory left for this; close other programs and retry.")
     if isinstance(error, OSError) and error.errno in _FULL:
-        return Refusal("no_space", "The disk is full; free some space and try again.")
+        return Refusal("no_space", "The backend's disk is full; free some space there and try again.")
     report = masked("".join(traceback.format_exception(error)))
     _log.error("%s", report)
     what = type(error).__name__ if not str(error) else f"{type(error).__name__}: {str(error).splitlines()[0]}"

@@ -19,7 +19,7 @@ from emo_avatar.server.refusals import Refusal
 MB = 1 << 20
 WRITTEN_AT_ONCE = 4 * MB
 MAX_NAME = 100  # characters
-DRAINED_BYTES, DRAINED_SECONDS = 1 << 30, 5.0
+DRAINED_BYTES, DRAINED_SECONDS = 1 << 30, 3.0
 
 
 async def read_body(request: Request, limit: int) -> bytes:

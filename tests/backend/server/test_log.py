@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emo_avatar.server.log import KEPT_LINES, LogRing, masked
+from emo_avatar.server.log import FOLDER_PREFIX, KEPT_LINES, LogRing, masked
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ from emo_avatar.server.log import KEPT_LINES, LogRing, masked
         (r"open C:\Users\Anna Smith\me.zip", "open …/me.zip"),
         ("D:/people/anna/me.zip", "…/me.zip"),
         ("'/var/lib/x/y'", "'…/y'"),
+        (f"{tempfile.gettempdir()}/{FOLDER_PREFIX}12-abc/tmp3x/me.zip cannot be read", "me.zip cannot be read"),
     ],
 )
 def test_folders_are_masked(text, expected):

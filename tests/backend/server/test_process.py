@@ -1,3 +1,5 @@
+import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -6,12 +8,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from emo_avatar.server.process import FOLDER_PREFIX
+from emo_avatar.server.log import FOLDER_PREFIX
 
 
 def folders_of(process):
@@ -152,3 +156,92 @@ def test_an_upload_that_breaks_off_leaves_nothing(server):
     while {file for folder in folders_of(server.process) for file in folder.iterdir()} != before:
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="limits of a running process are Linux's")
+
+
+@contextlib.contextmanager
+def limited(process, kind, amount):
+    """A limit of a process, until the block ends."""
+    import resource
+
+    before = resource.prlimit(process.pid, kind)
+    resource.prlimit(process.pid, kind, (amount, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(process.pid, kind, before)
+
+
+@linux
+def test_a_full_disk_is_told_and_survived(own_server, avatar_file):
+    import resource
+
+    own_server.wait_until_ready()
+    path = f"/v1/avatars/{hashlib.sha256(avatar_file).hexdigest()}"
+    with limited(own_server.process, resource.RLIMIT_FSIZE, 20_000):
+        answer = own_server.ask("PUT", path, avatar_file)
+        assert (answer.status, answer.code) == (507, "no_space")
+        job = own_server.run_job("/v1/jobs/import", bytes(10_000))
+        assert job["state"] == "failed"
+    assert own_server.ask("PUT", path, avatar_file).status == 200
+
+
+@linux
+def test_a_lack_of_memory_is_told_and_survived(own_server):
+    import resource
+
+    own_server.wait_until_ready()
+    view = {"viewmat": np.eye(4, dtype=np.float32), "K": np.eye(3, dtype=np.float32)}
+    document = {"width": 4096, "height": 4096, "avatars": []}
+    size = int(Path(f"/proc/{own_server.process.pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    with limited(own_server.process, resource.RLIMIT_AS, size + (50 << 20)):
+        answer = own_server.send("/v1/render", view, document)
+        assert (answer.status, answer.code) == (507, "no_memory")
+        assert own_server.ask("GET", "/v1/status").status == 200
+    assert own_server.send("/v1/render", view, document).status == 200
+
+
+def test_many_clients_are_served_at_once(server, avatar):
+    """Several Blender windows, each with its own connection and pose."""
+    answers = []
+
+    def window(number):
+        arrays = {"weights": np.full((20, 6), number / 10, np.float32)}
+        arrays |= {"expression": np.zeros((20, 100), np.float32), "jaw_pose": np.zeros((20, 3), np.float32)}
+        for _ in range(3):
+            answers.append((number, server.send("/v1/emotions", arrays, {"fps": 24, "avatar": avatar["id"]})))
+
+    threads = [threading.Thread(target=window, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {answer.status for _, answer in answers} == {200}
+    for number in range(8):
+        first, *others = [answer.arrays["expression"] for n, answer in answers if n == number]
+        assert all(np.array_equal(first, other) for other in others)
+    assert not answers[0][1].arrays["expression"][0].any() or answers[0][0] > 0
+
+
+@pytest.mark.parametrize(("path", "limit_mb"), [("/v1/render", 1), ("/v1/jobs/portrait", 64)])
+def test_a_body_that_is_announced_too_large_is_not_even_read(server, path, limit_mb):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {server.token}\r\n"
+        line.sendall(head.encode() + f"Content-Length: {(limit_mb << 20) + 1}\r\n\r\n".encode())
+        answer = line.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_that_grows_too_large_is_stopped(server):
+    def growing():
+        for _ in range(40):
+            yield bytes(1 << 16)
+
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.request("POST", "/v1/render", growing(), {"Authorization": f"Bearer {server.token}"})
+    response = connection.getresponse()
+    assert response.status == 413
+    assert json.loads(response.read())["error"]["code"] == "too_large"
+    connection.close()
