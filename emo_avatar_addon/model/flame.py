@@ -14,11 +14,16 @@ JOINTS = ("global", "neck", "jaw", "left_eye", "right_eye")
 PARENTS = (-1, 0, 1, 1, 1)
 N_EXPRESSION, N_POSE = 100, 36
 
-# The axes of each bone at rest, as columns: `global` and `neck` point up and their axes are FLAME's; jaw and eyes point
-# forward, with the same x axis, so that on every bone X nods, opens or looks down.
-_UP = np.eye(3)
-_FORWARD = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
-BONE_AXES = np.stack([_UP, _UP, _FORWARD, _FORWARD, _FORWARD])  # [5, 3, 3]
+
+# The axes of each bone at rest, as columns: `global` and `neck` point up and their axes are FLAME's, the eyes point
+# forward and the jaw to the chin. All have the same x axis, so that on every bone X nods, opens or looks down.
+def _pitched(degrees: float) -> np.ndarray:  # [3, 3]
+    """FLAME's axes turned about x until y points forward at 90 degrees."""
+    c, s = np.round([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], 15)
+    return np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
+
+
+BONE_AXES = np.stack([_pitched(angle) for angle in (0, 0, 130, 90, 90)])  # [5, 3, 3]
 
 _STILL = 1e-6  # radians, or metres: what moves less does not move
 

@@ -251,9 +251,9 @@ def _editing(armature: bpy.types.Armature) -> Iterator[bpy.types.ArmatureEditBon
 def _change_expressions(axes: np.ndarray) -> list[str]:  # [3, 3] -> 9
     """R - I in FLAME's axes, row-major, in the quaternion w, x, y, z of a bone with these axes."""
     terms = []
-    for row in axes:  # FLAME's axis as a signed axis of the bone
-        axis = int(np.abs(row).argmax())
-        terms.append("xyz"[axis] if row[axis] > 0 else f"(-{'xyz'[axis]})")
+    for row in axes.tolist():  # FLAME's axis in the bone's
+        term = "+".join(f"{share!r}*{name}" for share, name in zip(row, "xyz", strict=True) if share)
+        terms.append(f"({term})")
     x, y, z = terms
     return [
         f"-2*({y}*{y}+{z}*{z})", f"2*({x}*{y}-w*{z})", f"2*({x}*{z}+w*{y})",

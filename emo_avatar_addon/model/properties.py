@@ -116,7 +116,7 @@ class EmoAvatarSettings(bpy.types.PropertyGroup):
         min=0.0, max=1.0, default=1.0, precision=2, subtype="FACTOR", update=_mark, **_KEYED,
     )  # fmt: skip
     motion_offset: FloatProperty(
-        name="Offset", description="The frame on which the motion track starts, counted from frame 1",
+        name="Offset", description="How many frames after frame 1 the motion track starts; less than 0 is earlier",
         step=100, precision=1, update=_mark, **_KEYED,
     )  # fmt: skip
     motion_speed: FloatProperty(

@@ -148,6 +148,9 @@ def test_native_data(avatar, scene):
     blocks = mesh.data.shape_keys.key_blocks
     assert blocks.keys() == ["Basis", *head_object.SHAPE_KEYS]
     assert {(block.slider_min, block.slider_max, block.mute) for block in blocks} == {(-10.0, 10.0, False)}
+    drivers = mesh.data.shape_keys.animation_data.drivers
+    assert len(drivers) == 36
+    assert all(curve.driver.is_simple_expression for curve in drivers)  # those are evaluated without running scripts
     assert not mesh.data.validate()
     assert len(mesh.data.polygons) == len(head.quads) and all(face.use_smooth for face in mesh.data.polygons)
     assert bpy.context.object is avatar and avatar.select_get()

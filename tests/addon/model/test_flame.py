@@ -98,6 +98,7 @@ def test_bones_point_where_the_rig_says():
         assert np.linalg.det(axes) > 0
     np.testing.assert_array_equal(flame.BONE_AXES[1][:, 1], [0, 1, 0])  # the neck up
     np.testing.assert_array_equal(flame.BONE_AXES[3][:, 1], [0, 0, 1])  # the eye forward
+    assert flame.BONE_AXES[2][2, 1] > 0.7 and flame.BONE_AXES[2][1, 1] < -0.5  # the jaw to the chin
     np.testing.assert_array_equal(flame.BONE_AXES[:, :, 0], np.tile([1, 0, 0], (5, 1)))  # X nods on all of them
 
 
