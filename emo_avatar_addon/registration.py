@@ -9,6 +9,7 @@ import bpy
 
 # Modules of this package. Each has `CLASSES` (a tuple), or `register()` and `unregister()`, or both.
 FEATURES = (
+    "translations",
     "mainloop",
     "preferences",
     "model.properties",
