@@ -2,7 +2,8 @@
 
 LAM itself moves splats by their vertex and no more, which combs the mouth corners and leaves irises on closed lids.
 Here a splat also turns and stretches with the surface (`lam_frames`), as far as it lies near the surface; eyeballs turn
-about their centres and sink away under closing lids; the mouth has an inside (`lam_mouth`).
+about their centres and sink away under closing lids; the mouth has an inside (`lam_mouth`) and the skin an opaque layer
+below it (`lam_backing`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from emo_avatar.avatar.gaussians import Gaussians
+from emo_avatar.avatar.lam_backing import Backing
 from emo_avatar.avatar.lam_frames import SurfaceFrames, surface_frames
 from emo_avatar.avatar.lam_kernels import carry, morph
 from emo_avatar.avatar.lam_mouth import MouthInterior
@@ -64,6 +66,7 @@ class LamRig:
     chain_weights: np.ndarray  # [N, C] float32, of splats; the first V of them are those of the mesh, too
     eyes: tuple[Eyeball, ...]  # left and right; none when the package's eyeballs were not recognised
     mouth: MouthInterior | None  # none when the mesh has no mouth hole
+    backing: Backing | None = None  # none in files of before there was one
 
     def pose(self, canonical: Gaussians, sequence: FlameSequence, frame: int) -> Gaussians:
         return self._posed(canonical, sequence, frame, self._units(sequence)[frame])
@@ -94,6 +97,9 @@ class LamRig:
         if self.mouth is not None:
             settings["mouth"], mouth_arrays = self.mouth.pack()
             arrays |= {f"mouth.{name}": array for name, array in mouth_arrays.items()}
+        if self.backing is not None:
+            settings["backing"], backing_arrays = self.backing.pack()
+            arrays |= {f"backing.{name}": array for name, array in backing_arrays.items()}
         return settings, arrays
 
     @classmethod
@@ -107,7 +113,11 @@ class LamRig:
         if settings["mouth"] is not None:
             mouth_arrays = {k.removeprefix("mouth."): a for k, a in arrays.items() if k.startswith("mouth.")}
             mouth = MouthInterior.unpack(settings["mouth"], mouth_arrays)
-        rig = cls(head=load_head(), eyes=eyes, mouth=mouth, **values)
+        backing = None
+        if settings.get("backing") is not None:
+            backing_arrays = {k.removeprefix("backing."): a for k, a in arrays.items() if k.startswith("backing.")}
+            backing = Backing.unpack(settings["backing"], backing_arrays)
+        rig = cls(head=load_head(), eyes=eyes, mouth=mouth, backing=backing, **values)
         rig.check(n_gaussians)
         return rig
 
@@ -131,6 +141,8 @@ class LamRig:
             raise ValueError("the rig points past its vertices")
         if self.mouth is not None:
             self.mouth.check(v, n_gaussians)
+        if self.backing is not None:
+            self.backing.check(v, n_gaussians)
 
     def _units(self, sequence: FlameSequence) -> np.ndarray:  # [T, 52]
         """ARKit weights of every frame, solved together once and kept for the sequence that was asked for last."""
@@ -170,6 +182,8 @@ class LamRig:
         self._turn_eyes(means, quats, opacities, units, sequence.eyes_pose[frame])
         if self.mouth is not None:
             self.mouth.pose(vertices, units, means, scales, opacities)
+        if self.backing is not None:
+            self.backing.pose(self.vertices, vertices, means)
         self._carry(sequence, frame, vertices, means, offsets, quats, scales, colors)
         posed = [torch.from_numpy(a).to(canonical.device) for a in (means, quats, scales, opacities, colors[:, None])]
         return Gaussians(*posed)

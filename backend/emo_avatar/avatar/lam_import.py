@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from emo_avatar.avatar.avatar import Avatar, Framing
 from emo_avatar.avatar.gaussians import Gaussians, sh_from_rgb
 from emo_avatar.avatar.lam import Eyeball, LamRig
+from emo_avatar.avatar.lam_backing import Backing, build_backing, joined
 from emo_avatar.avatar.lam_eyes import complete_eyeballs
 from emo_avatar.avatar.lam_halo import halo_fade
 from emo_avatar.avatar.lam_mouth_build import build_mouth
@@ -28,7 +29,20 @@ _EYE_EXTENT = (0.018, 0.036)  # metres; a human eyeball has 24 mm
 _EYE_SHELL = (0.001, 0.004)  # metres outside the eyeball: splats up to the first belong to it, beyond the second not
 _EYE_WHITE = 0.8  # of what is seen of eyeballs is darker than their white
 _GREY_WHITE = 0.8  # display brightness of white in portraits whose eyeballs are not known
-_HALO_SIZE, _HALO_YAWS = 256, (-40.0, -20.0, 20.0, 40.0)  # pixels, degrees: views in which the halo is looked for
+_HALO_SIZE, _HALO_YAWS = (
+    256,
+    (-60.0, -40.0, -20.0, 20.0, 40.0, 60.0),
+)  # pixels, degrees: views in which the halo is looked for
+_BACKED_YAWS = (
+    0.0,
+    -15.0,
+    15.0,
+    -40.0,
+    40.0,
+    -60.0,
+    60.0,
+)  # degrees: views that show the figure's outline, the front ones first
+_EYE_ROOM, _LIP_ROOM = 1.15, 0.002  # of the eyeball's radius; metres: what the layer under the skin keeps clear of
 _VISIBLE = 0.05  # opacity from which on a splat counts as part of the figure
 _MARGIN = 0.06  # of the picture's half height, left free above the hair
 
@@ -57,7 +71,36 @@ def import_lam(path: Path) -> ImportedAvatar:
     gaussians.opacities[:n] *= halo_fade(shown, avatar.camera(size=_HALO_SIZE), sides)
     if rig.eyes:
         gaussians.sh[:n] = complete_eyeballs(shown, rig.eyes).sh
-    return ImportedAvatar(avatar, notes)
+    return ImportedAvatar(_backed(avatar), notes)
+
+
+def _backed(avatar: Avatar) -> Avatar:
+    """The avatar with an opaque layer under its skin."""
+    rig, gaussians = avatar.rig, avatar.gaussians
+    assert isinstance(rig, LamRig)
+    n = len(rig.vertices)
+    shown = Gaussians(*(getattr(gaussians, f.name)[:n] for f in fields(Gaussians)))
+    skin = np.zeros(n, bool)
+    skin[rig.faces] = True
+    holes, clearance = [np.zeros((0, 3))], [np.zeros(0)]
+    for eye in rig.eyes:
+        skin[eye.members] = False
+        size = np.linalg.norm(rig.vertices[eye.members] - eye.center, axis=1).max()
+        holes.append(eye.center[None])
+        clearance.append(np.full(1, _EYE_ROOM * size))
+    if rig.mouth is not None:
+        lips = np.unique(np.concatenate([rig.mouth.upper.ravel(), rig.mouth.lower.ravel()]))
+        holes.append(rig.vertices[lips])
+        clearance.append(np.full(len(lips), _LIP_ROOM))
+    views = tuple(avatar.camera(yaw=yaw, size=_HALO_SIZE) for yaw in _BACKED_YAWS)
+    travel = np.zeros(n)
+    travel[: len(rig.follow)] = np.linalg.norm(rig.targets[ARKIT_NAMES.index("jawOpen")], axis=1)
+    vertices, discs = build_backing(
+        shown, rig.vertices, rig.faces, skin, np.concatenate(holes), np.concatenate(clearance), travel, views
+    )
+    weights = np.concatenate([rig.chain_weights, rig.chain_weights[vertices]])
+    rig = replace(rig, chain_weights=weights, backing=Backing(len(gaussians), vertices))
+    return replace(avatar, rig=rig, gaussians=joined(gaussians, discs))
 
 
 def _eyeballs(package: LamPackage) -> list[np.ndarray]:  # vertex indices of the left and the right one, or nothing

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import binary_erosion
 from scipy.spatial.transform import Rotation
 
 from emo_avatar.avatar.avatar import Avatar
 from emo_avatar.avatar.files import load_avatar, save_avatar
 from emo_avatar.avatar.gaussians import Gaussians, sh_from_rgb
 from emo_avatar.avatar.lam import LamRig
+from emo_avatar.avatar.lam_halo import figure as figure_of
 from emo_avatar.avatar.lam_import import import_lam
 from emo_avatar.avatar.lam_package import read_lam_package
 from emo_avatar.emotion.apply import apply_emotions
@@ -40,6 +42,11 @@ def picture(avatar: Avatar, sequence: FlameSequence, yaw: float = 0.0, size: int
     return rasterize(avatar.pose(sequence), avatar.camera(yaw=yaw, size=size), WHITE).rgb.clamp(0, 1)
 
 
+def _teeth(avatar: Avatar) -> slice:
+    mouth = avatar.rig.mouth
+    return slice(mouth.first + len(mouth.wall_depth), avatar.rig.backing.first)
+
+
 def test_neutral_is_the_packages_picture_without_its_halo(avatar: Avatar, sample_path: Path) -> None:
     package = read_lam_package(sample_path)
     shift = avatar.rig.vertices.mean(axis=0) - package.vertices.mean(axis=0)
@@ -64,7 +71,7 @@ def test_neutral_hides_the_inside_of_the_mouth(avatar: Avatar) -> None:
     n = len(avatar.rig.vertices)
     assert torch.allclose(neutral.means[:n], avatar.gaussians.means[:n], atol=1e-5)
     assert torch.allclose(neutral.scales[:n], avatar.gaussians.scales[:n], rtol=1e-3)
-    assert (neutral.opacities[n:] < 1 / 255).all()
+    assert (neutral.opacities[n : avatar.rig.backing.first] < 1 / 255).all()
 
 
 def test_an_open_mouth_shows_teeth_and_a_dark_inside(avatar: Avatar) -> None:
@@ -87,12 +94,33 @@ def test_an_open_mouth_shows_teeth_and_a_dark_inside(avatar: Avatar) -> None:
 
 
 def test_lower_teeth_go_with_the_jaw_and_upper_ones_stay(avatar: Avatar) -> None:
-    mouth = avatar.rig.mouth
-    teeth = slice(mouth.first + len(mouth.wall_depth), None)
+    mouth, teeth = avatar.rig.mouth, _teeth(avatar)
     moved = avatar.pose(performance(avatar, jawOpen=0.5)).means[teeth] - avatar.gaussians.means[teeth]
     lower = torch.from_numpy(mouth.jaw_share) > 0.5
     assert moved[~lower].norm(dim=1).max() < 1e-5
     assert moved[lower][:, 1].max() < -0.005 and moved[lower].norm(dim=1).max() < 0.04
+
+
+def test_from_the_side_nothing_shows_through_the_face_and_from_the_front_nothing_has_changed(avatar: Avatar) -> None:
+    neutral, first = avatar.pose(FlameSequence.still(1)), avatar.rig.backing.first
+    bare = Gaussians(*(getattr(neutral, f.name)[:first] for f in fields(Gaussians)))
+    camera = avatar.camera(size=256)
+    change = rasterize(neutral, camera, WHITE).rgb - rasterize(bare, camera, WHITE).rgb
+    assert -10 * torch.log10(change.square().mean()) > 37
+
+    side = avatar.camera(yaw=60, size=256)
+    before, after = (rasterize(gaussians, side).alpha for gaussians in (bare, neutral))
+    figure = torch.from_numpy(binary_erosion(figure_of(before.numpy()), iterations=6))
+    assert (after[figure] < 0.9).sum() < 0.5 * (before[figure] < 0.9).sum()
+    assert (after > 0.5).sum() < 1.05 * (before > 0.5).sum(), "the outline stays"
+
+
+def test_the_layer_below_the_skin_goes_with_the_face(avatar: Avatar) -> None:
+    rig, sequence = avatar.rig, performance(avatar, mouthSmile=1.0)
+    moved = (avatar.pose(sequence).means - avatar.gaussians.means)[rig.backing.first :]
+    surface = torch.from_numpy(rig.mesh(sequence)[0] - rig.vertices)[rig.backing.vertices]
+    assert surface.norm(dim=1).max() > 0.003
+    assert torch.allclose(moved, surface, atol=1e-4)
 
 
 def test_eyeballs_turn_rigidly_with_the_gaze(avatar: Avatar) -> None:
@@ -194,6 +222,8 @@ def test_arrays_that_do_not_fit_are_refused(avatar: Avatar) -> None:
         {"eyes.0.members": arrays["eyes.0.members"] - n},
         {"mouth.upper": arrays["mouth.upper"] + n},
         {"mouth.jaw_share": arrays["mouth.jaw_share"].repeat(2)},
+        {"backing.vertices": arrays["backing.vertices"] + n},
+        {"backing.vertices": arrays["backing.vertices"].repeat(2)},
     ):
         with pytest.raises(ValueError):
             LamRig.unpack(settings, {**arrays, **change}, n)
@@ -224,6 +254,5 @@ def test_teeth_are_white_in_a_dark_face(avatar: Avatar, workshop, tmp_path: Path
     for i in range(3):
         workshop.table[f"f_dc_{i}"][~eyes] *= 0.3
     dark = import_lam(workshop.write(tmp_path / "a.zip")).avatar
-    teeth = slice(avatar.rig.mouth.first + len(avatar.rig.mouth.wall_depth), None)
-    brightest = [float((a.gaussians.sh[teeth] * 0.28209479 + 0.5).amax()) for a in (avatar, dark)]
+    brightest = [float((a.gaussians.sh[_teeth(a)] * 0.28209479 + 0.5).amax()) for a in (avatar, dark)]
     assert brightest[1] == pytest.approx(brightest[0], abs=0.05)
