@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import bpy
+
 from .. import preferences
 from ..link import installer
 from ..link.client import is_private
@@ -37,6 +39,9 @@ def _managed(chosen: Any, layout: Any, context: Any) -> None:
         layout.label(text=facts, icon="CHECKMARK")
         if made.version != installer.bundled_version(preferences.BUNDLE):
             paragraph(layout, context, "The backend is older than the extension: set it up again.", "ERROR")
+    if not bpy.app.online_access:
+        paragraph(layout, context, "Setting up downloads the backend: Blender may not go online yet.", "INFO")
+        layout.prop(context.preferences.system, "use_online_access")
     row = layout.row()
     row.operator("emo_avatar.set_up_backend", text="Set Up Backend..." if made is None else "Repair...", icon="IMPORT")
     if made is not None:

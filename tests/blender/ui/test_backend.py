@@ -75,6 +75,9 @@ def test_preferences_of_each_source(layouts, made, monkeypatch):
     assert "Python is gone" in preferences_drawn(layouts)
     monkeypatch.setattr(preferences, "_installation", None)
     assert "Set Up Backend..." in preferences_drawn(layouts)
+    assert "may not go online yet" in preferences_drawn(layouts)
+    monkeypatch.setattr(bpy.context.preferences.system, "use_online_access", True)
+    assert "may not go online yet" not in preferences_drawn(layouts)
     try:
         chosen.source = "PYTHON"
         preferences_drawn(layouts)
