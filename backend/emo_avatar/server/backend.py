@@ -12,7 +12,7 @@ import psutil
 
 from emo_avatar import __version__
 from emo_avatar.server import PROTOCOL
-from emo_avatar.server.engine import Engine
+from emo_avatar.server.engine import Engine, give_memory_back
 from emo_avatar.server.jobs import Jobs
 from emo_avatar.server.log import LogRing
 from emo_avatar.server.uploads import MB
@@ -30,7 +30,7 @@ class Backend:
         self._avatar_folder = avatar_folder
         self._avatars: Avatars | None = None
         self._lock = threading.Lock()
-        self.jobs = Jobs(("make", "export"), self._prepare_lane)
+        self.jobs = Jobs(("make", "export"), self._prepare_lane, give_memory_back)
         self.started = time.monotonic()
 
     @property

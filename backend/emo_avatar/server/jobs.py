@@ -67,12 +67,19 @@ class Job:
 class Jobs:
     """All jobs of the process. Each lane works through its own queue in one thread."""
 
-    def __init__(self, lanes: tuple[str, ...], prepare: Callable[[], None] = lambda: None) -> None:
-        """``prepare`` runs in each lane's thread before its first job; the job fails when it raises."""
+    def __init__(
+        self,
+        lanes: tuple[str, ...],
+        prepare: Callable[[], None] = lambda: None,
+        clean_up: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``prepare`` runs in each lane's thread before its first job, which fails when it raises; ``clean_up`` after
+        every job.
+        """
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
         self._queues: dict[str, queue.SimpleQueue[Job]] = {lane: queue.SimpleQueue() for lane in lanes}
-        self._prepare = prepare
+        self._prepare, self._clean_up = prepare, clean_up
         for lane, waiting in self._queues.items():
             threading.Thread(target=self._run_lane, args=(waiting,), name=f"jobs-{lane}", daemon=True).start()
 
@@ -131,6 +138,7 @@ class Jobs:
                 state, error, result = ("cancelled" if stopped else "failed"), refusal.error, None
             with self._lock:
                 self._end(job, state, result, error)
+            self._clean_up()
 
     def _end(self, job: Job, state: str, result: Any = None, error: dict[str, str] | None = None) -> None:
         job.result, job.error, job.ended = result, error, time.monotonic()

@@ -12,6 +12,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from emo_avatar.server.log import FOLDER_PREFIX, start_log
 if TYPE_CHECKING:
     import torch
 
-GRACE = 1.0  # seconds that open requests get when the process is to end
+GRACE = 0.2  # seconds that open requests get when nobody is there any more to read their answers
 IDLE_CONNECTION = 3600  # seconds that a connection is kept alive
 
 _log = logging.getLogger(__name__)
@@ -94,8 +95,9 @@ def serve(
     def wait_for_the_end() -> None:
         _wait_for_end_of_input()
         _log.info("standard input was closed: ending")
-        threading.Timer(GRACE, end_now).start()
         end()
+        time.sleep(GRACE)
+        end_now()
 
     if not standalone:
         threading.Thread(target=wait_for_the_end, name="standard input", daemon=True).start()

@@ -1,4 +1,7 @@
 import hashlib
+import io
+import re
+import tempfile
 import time
 
 import numpy as np
@@ -67,3 +70,36 @@ def test_the_heartbeat_is_quick(server):
         server.ask("GET", "/v1/status")
         times.append(time.perf_counter() - start)
     assert sorted(times)[10] < 0.1
+
+
+def test_the_documentation_needs_neither_token_nor_internet(server):
+    page = server.ask("GET", "/docs", Authorization=None)
+    assert page.status == 200
+    links = re.findall(r'(?:src|href)="([^"]+)"', page.body.decode())
+    assert links
+    for link in links:
+        assert link.startswith("/docs/static/")
+        assert server.ask("GET", link, Authorization=None).status == 200
+    description = server.ask("GET", "/openapi.json", Authorization=None).json
+    routes = [route for methods in description["paths"].values() for route in methods.values()]
+    assert len(routes) == 18
+    assert all(route["description"].endswith(".") for route in routes)
+    assert server.ask("GET", "/docs/static/../../../pyproject.toml", Authorization=None).status == 404
+
+
+def test_the_log_shows_no_folder_of_this_computer(server):
+    server.run_job("/v1/jobs/import?file_name=me.zip", b"PK\x03\x04 no zip")
+    lines = server.ask("GET", "/v1/log").json["lines"]
+    assert any("me.zip is not a readable zip" in line for line in lines)
+    assert not [line for line in lines if tempfile.gettempdir() in line]
+
+
+def test_motion_is_resampled_and_says_so(server):
+    stream = io.BytesIO()
+    np.savez(stream, jaw_pose=np.zeros((30, 3), np.float32), fps=30.0, head="open")
+    answer = server.ask("POST", "/v1/motion?file_name=talk.npz&fps=24", stream.getvalue())
+    assert (answer.document["fps"], answer.document["source_fps"], answer.document["frames"]) == (24, 30, 24)
+    assert answer.arrays["expression"].shape == (24, 100)
+    broken = server.ask("POST", "/v1/motion?file_name=talk.npz", stream.getvalue()[:100])
+    assert (broken.status, broken.code) == (400, "bad_input")
+    assert "talk.npz" in broken.json["error"]["sentence"]
