@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import bpy
@@ -89,17 +90,13 @@ class EmoSplatsEngine(bpy.types.RenderEngine):
         scene, space, region_3d = depsgraph.scene, context.space_data, context.region_data
         if self._viewport is None:
             self._viewport = Viewport(context.region)
+            weakref.finalize(self, self._viewport.close)  # when `__del__` is called the engine's attributes are gone
         cast = shown.cast(depsgraph, space)
         self._viewport.want(context, cast)
         if not scene.render.film_transparent:
             gpu.state.active_framebuffer_get().clear(color=(*background(scene), 1.0))
         self._viewport.draw(region_3d, depth_test=False, scene_from_linear=shown.scene_from_linear())
         self.update_stats("Emo Splats", self._viewport.sentence)
-
-    def __del__(self) -> None:
-        viewport = getattr(self, "_viewport", None)
-        if viewport is not None:
-            viewport.close()
 
 
 def background(scene: Any) -> tuple[float, float, float]:

@@ -11,6 +11,7 @@ import numpy as np
 from .camera import View
 
 FAR = 1e10  # depth where there is nothing, as Cycles has it
+REACH = 0.7  # metres from an avatar's origin to its farthest splat, hair and shoulders included
 DENSE = 1000.0  # pixels for a metre of an avatar, from which on its splats are told apart
 MOST_OVERSAMPLING = 4
 MOST_PIXELS = 4096 * 4096  # that the backend draws at once
@@ -76,20 +77,52 @@ def reduced(large: Picture, view: View, factor: int) -> Picture:
     return Picture(view, rgba, np.where(weight > 0, depth, np.float32(0)))
 
 
-def fetch_picture(
+def visible_part(view: View, avatars: Sequence[Shown]) -> tuple[int, int, int, int] | None:
+    """Left, top, width and height of the pixels that the avatars may cover; None when none of them is in sight."""
+    bounds = []
+    for avatar in avatars:
+        reach = REACH * float(np.linalg.norm(avatar.world[:3, 0]))
+        x, y, z = (view.viewmat @ avatar.world @ np.append(avatar.pose["translation"], 1.0))[:3]
+        if z <= -reach:
+            continue
+        if z <= 1.1 * reach:  # in the midst of it
+            return 0, 0, view.width, view.height
+        corners = [(dx, dz) for dx in (-reach, reach) for dz in (-reach, reach)]
+        u = [view.K[0, 0] * (x + dx) / (z + dz) + view.K[0, 2] for dx, dz in corners]
+        v = [view.K[1, 1] * (y + dy) / (z + dz) + view.K[1, 2] for dy, dz in corners]
+        bounds.append((min(u), min(v), max(u), max(v)))
+    if not bounds:
+        return None
+    low, high = np.min(bounds, axis=0), np.max(bounds, axis=0)
+    left, top = int(max(np.floor(low[0]), 0)), int(max(np.floor(low[1]), 0))
+    right, bottom = int(min(np.ceil(high[2]), view.width)), int(min(np.ceil(high[3]), view.height))
+    return (left, top, right - left, bottom - top) if right > left and bottom > top else None
+
+
+def fetch_picture(render: Render, view: View, avatars: Sequence[Shown]) -> Picture:
+    """Have the backend render for good, float32; an empty picture without asking it when nobody is in sight."""
+    size = (view.height, view.width)
+    whole = Picture(view, np.zeros((*size, 4), np.float32), np.zeros(size, np.float32))
+    part = visible_part(view, avatars)
+    if part is not None:
+        left, top, width, height = part
+        shown = view.cropped(*part)
+        picture = fetch_part(render, shown, avatars, "float32", oversampling(shown, avatars))
+        whole.rgba[top : top + height, left : left + width] = picture.rgba
+        whole.depth[top : top + height, left : left + width] = picture.depth
+    return whole
+
+
+def fetch_part(
     render: Render,
     view: View,
     avatars: Sequence[Shown],
-    precision: str = "float32",  # or "uint8"
-    factor: int | None = None,  # how many times larger it is drawn; as `oversampling` says when None
+    precision: str,  # "float32" or "uint8"
+    factor: int,  # how many times larger it is drawn
 ) -> Picture:
-    """Have the backend render; an empty picture without asking it when there are no avatars."""
-    if not avatars:
-        size = (view.height, view.width)
-        return Picture(view, np.zeros((*size, 4), np.dtype(precision)), np.zeros(size, np.float32))
-    factor = oversampling(view, avatars) if factor is None else factor
+    """Have the backend render exactly this."""
     if factor > 1:
-        return reduced(fetch_picture(render, view.scaled(factor), avatars, precision, 1), view, factor)
+        return reduced(fetch_part(render, view.scaled(factor), avatars, precision, 1), view, factor)
     arrays = {"viewmat": view.viewmat, "K": view.K}
     for number, avatar in enumerate(avatars):
         arrays[f"{number}.world"] = avatar.world

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from ..errors import AddonError
 from ..link.latest import Latest
 from .camera import View
-from .picture import Picture, Shown, oversampling
+from .picture import Picture, Shown, oversampling, visible_part
 
 SETTLED = 0.15  # seconds without a change after which the full resolution is worth its time
 BUDGET = 0.030  # seconds that a picture may take while the view moves
@@ -49,8 +49,13 @@ class Preview:
         key += tuple(avatar.key for avatar in avatars)
         if key != self._key:
             self._key, self._since = key, now
+        part = visible_part(view, avatars)
+        if part is None:
+            self.picture, self.problem, self._asked = None, None, None
+            return
+        view = view.cropped(*part)
         settled, best = now - self._since >= SETTLED, float(oversampling(view, avatars))
-        scale = best if settled or self._asked is None else self._moving_scale(view)
+        scale = best if settled else self._moving_scale(view)
         if not settled and scale < best:
             self._redraw(SETTLED)
         if self._asked is not None and self._asked[0] == key and self._asked[1] >= scale:
@@ -64,7 +69,8 @@ class Preview:
         self._worker.submit(lambda: self._run(view, avatars, max(int(scale), 1)))
 
     def close(self) -> None:
-        self._worker.close()
+        """Ask for nothing more. Does not wait for the picture that is under way."""
+        self._worker.close(timeout=0.0)
 
     def _moving_scale(self, view: View) -> float:
         """So that a picture keeps to the budget; when posing alone exceeds it, that pixels cost no more than posing."""

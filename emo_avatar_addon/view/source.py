@@ -15,7 +15,7 @@ from ..link import session
 from ..link.client import Client
 from ..model import storage
 from .camera import View
-from .picture import Picture, Render, Shown, fetch_picture
+from .picture import Picture, Render, Shown, fetch_part, fetch_picture
 
 START_TIMEOUT = 180.0  # seconds in which the backend has to be ready
 HAND_OVER = 30.0  # seconds in which the main thread has to take something up
@@ -32,8 +32,7 @@ def want_backend(context: Any) -> None:
 
 def quick_picture(view: View, avatars: Sequence[Shown], factor: int) -> Picture:
     """In any thread: a picture for a viewport. `AddonError` when the backend is not ready, or refuses."""
-    render = renderer(session.current().client, avatars) if avatars else _nobody
-    return fetch_picture(render, view, avatars, "uint8", factor)
+    return fetch_part(renderer(session.current().client, avatars), view, avatars, "uint8", factor)
 
 
 def final_picture(view: View, avatars: Sequence[Shown], cancelled: Callable[[], bool] = lambda: False) -> Picture:

@@ -4,6 +4,7 @@ import bpy
 import numpy as np
 import pytest
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.view import compositing
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.view.compositing import GROUP
 
 SIZE = 96
 
@@ -124,3 +125,12 @@ def test_true_colours_are_one_click_away(scene):
     bpy.ops.emo_avatar.use_standard_view()
     assert not compositing.alters_colours(scene)
     assert not bpy.ops.emo_avatar.use_standard_view.poll()
+
+
+def test_undo_takes_the_recipe_back(scene, stage):
+    bpy.ops.ed.undo_push(message="before")
+    bpy.ops.emo_avatar.composite_splats("EXEC_DEFAULT", True)
+    assert len(bpy.data.scenes) == 2
+    bpy.ops.ed.undo()
+    assert len(bpy.data.scenes) == 1 and GROUP not in bpy.data.node_groups
+    assert bpy.data.objects["Astronaut Head"].visible_camera

@@ -2,13 +2,15 @@
 
 import math
 import subprocess
+import threading
+import time
 
 import bpy
 import numpy as np
 import pytest
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.link import session as link
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.model.head_object import WORLD_FROM_FLAME
-from bl_ext.user_default.emo_avatar.emo_avatar_addon.view import engine, shown
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.view import engine, shown, source
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.view.picture import FAR, encode_srgb
 from mathutils import Matrix, Quaternion, Vector
 
@@ -189,3 +191,28 @@ def test_a_dead_backend_is_an_error_in_words(scene, portrait, backend, tmp_path)
 def test_blenders_panels_know_the_engine():
     assert engine.ENGINE in bpy.types.RENDER_PT_format.COMPAT_ENGINES
     assert engine.ENGINE in bpy.types.RENDER_PT_color_management.COMPAT_ENGINES
+
+
+def test_cancelling_does_not_wait_for_the_backend():
+    release = threading.Event()
+    begin = time.perf_counter()
+    assert source.cancellable(lambda: release.wait(30), lambda: True) is None
+    assert time.perf_counter() - begin < 1
+    release.set()
+    assert source.cancellable(lambda: 7, lambda: False) == 7
+    with pytest.raises(KeyError):
+        source.cancellable(lambda: {}["no"], lambda: False)
+
+
+def test_an_avatar_that_the_backend_has_lost_is_sent_again_from_the_file(
+    scene, portrait, backend, monkeypatch, tmp_path
+):
+    """As after a restart: the .blend holds everything."""
+    unknown = "0" * 64
+    portrait.emo_avatar.avatar_id = unknown
+    sent = []
+    client = type(backend.client)
+    monkeypatch.setattr(client, "put_avatar", lambda self, name, data: sent.append((name, len(data))) or {})
+    with pytest.raises(RuntimeError, match="avatar"):
+        write(scene, tmp_path / "lost.png")  # this backend cannot take it: the bytes are another avatar's
+    assert sent == [(unknown, len(portrait.emo_avatar.head.data["emo_avatar_file"]))]

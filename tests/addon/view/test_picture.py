@@ -9,12 +9,22 @@ from emo_avatar_addon.view.picture import (
     Shown,
     decode_srgb,
     encode_srgb,
+    fetch_part,
     fetch_picture,
     oversampling,
     scene_linear,
+    visible_part,
 )
 
 WIDTHS = {"expression": 100, "eyes_pose": 6}
+
+
+def standing(x, y, z):
+    world = np.eye(4)
+    world[:3, 3] = x, y, z
+    return Shown("ab" * 32, world, person().pose | {"translation": np.zeros(3, np.float32)})
+
+
 VIEW = View(np.eye(4), np.diag([50.0, 50.0, 1.0]), 3, 2)
 
 
@@ -60,7 +70,7 @@ def test_the_backend_is_asked_as_the_protocol_says():
         asked.append((arrays, document))
         return {"rgba": np.zeros((2, 3, 4), np.uint8), "depth": np.zeros((2, 3), np.float32)}
 
-    picture = fetch_picture(render, VIEW, (person(0), person(1)), "uint8", 1)
+    picture = fetch_part(render, VIEW, (person(0), person(1)), "uint8", 1)
     assert picture.rgba.shape == (2, 3, 4)
     ((arrays, document),) = asked
     assert document == {"width": 3, "height": 2, "avatars": ["ab" * 32] * 2, "format": "uint8", "depth": True}
@@ -73,7 +83,7 @@ def test_nobody_is_an_empty_picture_without_asking():
     def render(arrays, document):
         raise AssertionError("the backend was asked")
 
-    picture = fetch_picture(render, VIEW, (), "float32")
+    picture = fetch_picture(render, VIEW, ())
     assert picture.rgba.shape == (2, 3, 4) and not picture.rgba.any()
 
 
@@ -86,7 +96,7 @@ def test_a_look_has_a_key():
 
 def test_small_avatars_are_drawn_larger_and_reduced():
     """Reducing keeps what a surface covers and where it is; nothing is said twice about what is empty."""
-    far = Shown("ab" * 32, np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 2], [0, 0, 0, 1]]), person().pose)
+    far = standing(0, 0, 2)
     assert oversampling(VIEW, (far,)) == 4  # 25 pixels a metre
     close = View(np.eye(4), np.diag([3000.0, 3000.0, 1.0]), 300, 200)
     assert oversampling(close, (far,)) == 1
@@ -102,3 +112,25 @@ def test_small_avatars_are_drawn_larger_and_reduced():
     picture = fetch_picture(render, VIEW, (far,))
     np.testing.assert_allclose(picture.rgba[0], [[1] * 4, [0.5] * 4, [0] * 4])
     np.testing.assert_allclose(picture.depth[0], [2, 2, 0])
+
+
+def test_only_the_pixels_that_avatars_may_cover_are_asked_for():
+    view = View(np.eye(4), np.array([[1000.0, 0, 960], [0, 1000, 540], [0, 0, 1]]), 1920, 1080)
+    assert visible_part(view, (standing(0, 0, -5),)) is None
+    assert visible_part(view, (standing(20, 0, 5),)) is None
+    assert visible_part(view, (standing(0, 0, 0.5),)) == (0, 0, 1920, 1080)
+    left, top, width, height = visible_part(view, (standing(0.5, 0, 4), standing(0, 0, -5)))
+    for direction in np.eye(3):
+        for sign in (-0.7, 0.7):
+            (pixel,), _ = view.project([direction * sign + (0.5, 0, 4)])
+            assert left <= pixel[0] <= left + width and top <= pixel[1] <= top + height
+    assert width < 500 and height < 500
+
+    def render(arrays, document):
+        assert (document["width"], document["height"]) == (width * 4, height * 4)
+        shape = (document["height"], document["width"])
+        return {"rgba": np.ones((*shape, 4), np.float32), "depth": np.full(shape, 4.0, np.float32)}
+
+    picture = fetch_picture(render, view, (standing(0.5, 0, 4),))
+    assert picture.rgba.shape == (1080, 1920, 4) and picture.rgba[..., 3].sum() == width * height
+    assert picture.rgba[top, left, 0] == 1 and picture.depth[top + height - 1, left + width - 1] == 4

@@ -45,7 +45,8 @@ def view_at(x):
 
 
 @pytest.fixture
-def stage():
+def stage(monkeypatch):
+    monkeypatch.setattr(preview, "visible_part", lambda view, avatars: (0, 0, view.width, view.height))
     clock = Clock()
     backend = Backend(clock)
     redraws = []
@@ -160,3 +161,14 @@ def test_an_accident_does_not_end_the_preview(stage, capfd):
     shown.want(view_at(1), ())
     settle(shown)
     assert shown.picture is not None
+
+
+def test_nobody_in_sight_is_no_picture_and_no_question(stage, monkeypatch):
+    clock, backend, shown, _ = stage
+    shown.want(view_at(0), ())
+    settle(shown)
+    assert shown.picture is not None
+    monkeypatch.undo()
+    shown.want(view_at(1), ())
+    settle(shown)
+    assert shown.picture is None and len(backend.asked) == 1
