@@ -30,7 +30,7 @@ from emo_avatar.tracking.portrait import TrackedPortrait
 Progress = Callable[[float, str], None]
 REFINE_STEPS = 100
 # Share of the photo's own colour at the matte's edge: where the matte errs, the recovered colour overshoots.
-EDGE_TRUTH = 0.6
+EDGE_TRUTH = 0.4
 RIM_ROUNDS = 2  # the second corrects what smoothing left of the first
 # By what factor a pixel of the photo may be drawn out or pressed until it says nothing any more: less on lids, and less
 # where it shows the dark between the lips.

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, label
 from scipy.spatial import cKDTree
 
-from emo_avatar.backbones.uv.attributes import detail_splats, pixel_share, texel_splats
-from emo_avatar.backbones.uv.complete import Observation, complete_hair, complete_skin, observe
+from emo_avatar.backbones.uv.attributes import BESIDE, detail_splats, pixel_share, texel_splats
+from emo_avatar.backbones.uv.complete import Observation, beside_occluder, complete_hair, complete_skin, observe
 from emo_avatar.backbones.uv.eyes import eye_axes, eye_colours
 from emo_avatar.backbones.uv.hull import CORRECTION, MAX_THICKNESS, hair_vertices, inflate_scalp, skull_centre
 from emo_avatar.backbones.uv.lids import carry_lashes, lash_colour, lash_line
@@ -24,7 +24,7 @@ from emo_avatar.tracking.portrait import TrackedPortrait
 OUTLINE_SMOOTHING = (3.0, 2.0, 1.2, 1.2)  # degrees; each round corrects what smoothing left of the one before
 LEAST_TRUST = 0.3  # in the photo, for the shade of texels that it shows at a grazing angle
 RIM_NEIGHBOURS = 3  # texels
-RIM_TRUST = 0.8  # on white; less on dark surfaces, on which a bead of another colour shows more
+RIM_TRUST = 1.0  # on white; less on dark surfaces, on which a bead of another colour shows more
 SIDE_OF_NECK = 0.8  # cosine between its surface and the view
 
 
@@ -88,7 +88,8 @@ def project(
         *sheet_splats(sheet, hull, rim_rgb, alpha, ~hull.covered | hanging, prepared),
     ])  # fmt: skip
     of_texels = np.maximum(seen.sharpness, LEAST_TRUST * (seen.confidence > 0))
-    of_texels *= 1 - pixel_share(seen.facing, sample(bare_face, seen.pixel))
+    on_top = 1 - sample(beside_occluder(hull, BESIDE).astype(np.float32), seen.pixel)
+    of_texels *= 1 - on_top * pixel_share(seen.facing, sample(bare_face, seen.pixel))
     return splats, np.concatenate([of_texels, _trust_in_pixels(splats)[len(texels) :]])
 
 
