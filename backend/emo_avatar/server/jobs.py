@@ -141,12 +141,14 @@ class Jobs:
             self._clean_up()
 
     def _end(self, job: Job, state: str, result: Any = None, error: dict[str, str] | None = None) -> None:
-        job.result, job.error, job.ended = result, error, time.monotonic()
-        job.state = job.doing = state
         job.discard()
         if state != "done" and job.file is not None:
             job.file.unlink(missing_ok=True)
         _log.info("job %s (%s) %s%s", job.id, job.kind, state, f": {error['sentence']}" if error else "")
+        # Others look without a lock: whoever sees that it has ended sees how.
+        job.result, job.error = result, error
+        job.state = job.doing = state
+        job.ended = time.monotonic()
 
     def _forget_old(self) -> None:
         now = time.monotonic()
