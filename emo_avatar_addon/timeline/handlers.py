@@ -14,7 +14,7 @@ from bpy.app.handlers import persistent
 from .. import mainloop
 from ..link import session
 from ..model import properties
-from . import evaluation
+from . import evaluation, sampling
 
 
 def _safe(handler: Callable[..., None]) -> Callable[..., None]:
@@ -47,7 +47,8 @@ def on_frame(scene: bpy.types.Scene, _depsgraph: Any = None) -> None:
 
 @_safe
 def on_change(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
-    evaluation.heard({update.id.original.session_uid for update in depsgraph.updates})
+    if not sampling.echoing:
+        evaluation.heard({update.id.original.session_uid for update in depsgraph.updates})
 
 
 @_safe

@@ -14,6 +14,8 @@ import numpy as np
 
 from . import curves
 
+echoing = False  # what Blender now says to have changed has been sampled already
+
 Channel = tuple[str, int]  # data path from the object, array index
 
 
@@ -137,6 +139,19 @@ def _scene_of(
         yield small, lambda: small.view_layers[0].depsgraph
     finally:
         bpy.data.scenes.remove(small)
+        _take_echo()
+
+
+def _take_echo() -> None:
+    """A scene that comes and goes has Blender say that everything has changed. It says so now, while we do not listen,
+    or each sampling would be followed by another."""
+    global echoing
+    echoing = True
+    try:
+        for window in bpy.context.window_manager.windows:
+            window.view_layer.update()
+    finally:
+        echoing = False
 
 
 @contextmanager

@@ -79,12 +79,12 @@ class EMOAVATAR_PT_blends(AvatarPanel, bpy.types.Panel):
 
     def draw(self, context: Any) -> None:
         layout = self.layout
-        grid = layout.grid_flow(row_major=True, columns=0, even_columns=True, align=True)
+        grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, align=True)
         for name in presets.BLENDS:
             grid.operator("emo_avatar.blend", text=name).name = name
         own = presets.own()
         if own:
-            grid = layout.grid_flow(row_major=True, columns=0, even_columns=True, align=True)
+            grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, align=True)
             for name in own:
                 grid.operator("emo_avatar.apply_asset", text=name).action = name
         row = layout.row(align=True)

@@ -162,6 +162,9 @@ def test_nla_and_drivers_give_the_same_as_plain_curves(scene, avatar, backend, w
     np.testing.assert_allclose(evaluation.evaluated(avatar).motion.expression, plain, atol=1e-4)
     scene.frame_set(20)
     np.testing.assert_allclose(expression(avatar), plain[19], atol=1e-4)
+    evaluation.settle()
+    bpy.context.view_layer.update()
+    assert not evaluation.is_waiting(avatar)  # stepping is no reason to step again
 
 
 def test_scene_rate_and_range_are_followed(scene, avatar, backend):
