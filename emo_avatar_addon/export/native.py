@@ -20,6 +20,26 @@ from ..model import flame, head_object
 from ..timeline import curves
 from .takes import Take
 
+_EXPORTERS = {
+    "ALEMBIC": bpy.ops.wm.alembic_export,
+    "USD": bpy.ops.wm.usd_export,
+    "GLTF": bpy.ops.export_scene.gltf,
+    "FBX": bpy.ops.export_scene.fbx,
+}
+
+
+def missing(format_name: str) -> str | None:
+    """Why this Blender cannot write a format, as a sentence; None when it can, or when the format is not its own."""
+    exporter = _EXPORTERS.get(format_name)
+    try:
+        if exporter is not None:
+            exporter.get_rna_type()
+    except KeyError:
+        if format_name in ("ALEMBIC", "USD"):
+            return "This Blender was built without that format: choose another, or use Blender from blender.org."
+        return "Blender's add-on for that format is switched off: enable it in the preferences."
+    return None
+
 
 def export(context: Any, format_name: str, path: Path, takes: list[Take], fps: float, start: int) -> None:
     """Main thread: write the takes' meshes and rigs to `path`, their first frame at `start`."""
@@ -27,22 +47,22 @@ def export(context: Any, format_name: str, path: Path, takes: list[Take], fps: f
         end = scene.frame_end
         try:
             if format_name == "ALEMBIC":
-                bpy.ops.wm.alembic_export(
+                _EXPORTERS["ALEMBIC"](
                     filepath=str(path), start=start, end=end, selected=True, as_background_job=False
                 )  # fmt: skip
             elif format_name == "USD":
-                bpy.ops.wm.usd_export(
+                _EXPORTERS["USD"](
                     filepath=str(path), selected_objects_only=True, export_animation=True,
                     export_armatures=False, export_shapekeys=False,
                 )  # fmt: skip
             elif format_name == "GLTF":
-                bpy.ops.export_scene.gltf(
+                _EXPORTERS["GLTF"](
                     filepath=str(path), export_format="GLB", use_selection=True, use_active_scene=True,
                     export_animation_mode="SCENE", export_anim_scene_split_object=False, export_force_sampling=True,
                     export_optimize_animation_size=False, export_morph_normal=False, export_all_influences=True,
                 )  # fmt: skip
             elif format_name == "FBX":
-                bpy.ops.export_scene.fbx(
+                _EXPORTERS["FBX"](
                     filepath=str(path), use_selection=True, object_types={"ARMATURE", "MESH", "EMPTY"},
                     use_mesh_modifiers=False, add_leaf_bones=False, path_mode="COPY", embed_textures=True,
                     bake_anim=True, bake_anim_use_all_bones=True, bake_anim_use_nla_strips=False,
@@ -50,7 +70,7 @@ def export(context: Any, format_name: str, path: Path, takes: list[Take], fps: f
                 )  # fmt: skip
             else:
                 raise ValueError(format_name)
-        except (RuntimeError, AttributeError) as error:  # its own report, or a Blender built without it
+        except RuntimeError as error:  # its own report
             raise AddonError(f"Blender could not export this: {str(error).strip()}") from error
         if not path.is_file():
             raise AddonError("Blender's exporter has written nothing; its console says why.")

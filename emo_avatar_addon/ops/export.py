@@ -180,6 +180,9 @@ class EMOAVATAR_OT_export(ExportSettings, JobOperator):
         if not avatars:
             which = {"ACTIVE": "active", "SELECTED": "selected"}.get(self.avatars, "there")
             raise AddonError(f"No avatar is {which}: choose another setting of Avatars.")
+        lacking = native.missing(kind.name)
+        if lacking is not None:
+            raise AddonError(lacking)
         if kind.backend:
             bare = [avatar.name for avatar in avatars if avatar.emo_avatar.kind != "avatar"]
             if bare:

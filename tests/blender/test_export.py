@@ -4,6 +4,7 @@ import os
 import subprocess
 import zipfile
 
+import addon_utils
 import bpy
 import numpy as np
 import pytest
@@ -202,6 +203,17 @@ def test_what_cannot_be_exported_is_told_before_the_work(scene, head, tmp_path, 
     with pytest.raises(RuntimeError, match=why):
         bpy.ops.emo_avatar.export(**options)
     assert os.listdir(tmp_path) == [] and scene.frame_current == 5
+
+
+def test_a_format_that_this_blender_lacks_is_told_before_the_work(scene, head, tmp_path):
+    """Distributions build without Alembic; add-ons can be switched off."""
+    addon_utils.disable("io_scene_fbx")
+    try:
+        with pytest.raises(RuntimeError, match="switched off"):
+            bpy.ops.emo_avatar.export(format="FBX", filepath=str(tmp_path / "a.fbx"))
+    finally:
+        addon_utils.enable("io_scene_fbx")
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_existing_file_is_replaced_only_when_asked(scene, head, tmp_path):
