@@ -24,6 +24,7 @@ from typing import IO
 import numpy as np
 
 from ..errors import AddonError
+from . import pip
 from .interpreters import Interpreter
 from .process import kill_tree, own_group
 from .session import Session, Spawned
@@ -235,7 +236,7 @@ class _Runner:
     """Runs the steps of one installation: their output goes to the log and becomes progress."""
 
     def __init__(self, plan: Plan, folder: Path, log: IO[str], report: Report) -> None:
-        self._log, self._report = log, report
+        self._log, self._report, self._folder = log, report, folder
         self._python = str(_python_of(folder))
         self._environment = _environment(plan)
         self.tail: collections.deque[str] = collections.deque(maxlen=60)
@@ -248,7 +249,7 @@ class _Runner:
 
     def run(self, command: Sequence[str], doing: str, start: float, end: float, mb: float = 0.0) -> bool:
         """One command, the part of the whole between two fractions, that downloads some `mb`. Whether it succeeded."""
-        progress = _Progress(doing, mb)
+        progress = pip.Progress(doing, mb, self._folder)
         self._log.write(f"\n$ {' '.join(command)}\n")
         self._report(start, doing)
         child = subprocess.Popen(
@@ -280,36 +281,7 @@ class _Runner:
         """`run`, and `AddonError` when it fails."""
         if not self.run(command, doing, start, end, mb):
             self._log.flush()
-            raise AddonError(_reason(doing, list(self.tail)))
-
-
-class _Progress:
-    """How far pip is, from what it prints with `--progress-bar raw`."""
-
-    def __init__(self, doing: str, mb: float) -> None:
-        self.doing, self._total = doing, mb * 1e6
-        self._done, self._current = 0.0, 0.0
-
-    @property
-    def fraction(self) -> float:
-        return min((self._done + self._current) / self._total, 0.95) if self._total else 0.0
-
-    def take(self, line: str) -> bool:
-        """Take a line of output in. Whether it is progress only, and not worth the log."""
-        if found := re.fullmatch(r"Progress (\d+) of (\d+)", line.strip()):
-            done, size = map(int, found.groups())
-            self._current = done
-            if done >= size:
-                self._done, self._current = self._done + size, 0.0
-            return True
-        if found := re.match(r"\s*(Downloading|Using cached) (\S+?)-\d\S* \(([\d.]+) (kB|MB)\)", line):
-            what, name, mass, unit = found.groups()
-            self.doing = f"Downloading {name.rpartition('/')[2]} ({mass} {unit})"
-            if what == "Using cached":
-                self._done += float(mass) * (1e6 if unit == "MB" else 1e3)
-        elif line.startswith("Installing collected packages:"):
-            self.doing = f"Unpacking {line.count(',') + 1} packages"
-        return False
+            raise AddonError(pip.reason(doing, list(self.tail)))
 
 
 def _fill(plan: Plan, folder: Path, runner: _Runner) -> None:
@@ -322,7 +294,7 @@ def _fill(plan: Plan, folder: Path, runner: _Runner) -> None:
     runner.must([str(plan.python.path), "-I", "-m", "venv", str(folder)], "Making a virtual environment", 0.0, 0.02)
     # The pip that a Python brings may be years old; it need not be newer where no index can be reached
     runner.run(runner.pip("install", "--upgrade", "pip"), "Updating pip", 0.02, 0.04)
-    raw = _raw_progress(folder)
+    raw = pip.raw_progress(folder)
     install = ("install", *raw, "--cache-dir", str(plan.root / _DOWNLOADS / "cache"))
     done = 0.04
     torch_mb = plan.download_mb * 0.35 if plan.torch else 0.0
@@ -338,37 +310,6 @@ def _fill(plan: Plan, folder: Path, runner: _Runner) -> None:
     for number, (doing, arguments) in enumerate(plan.finishing):
         start = 0.85 + 0.1 * number / len(plan.finishing)
         runner.must(runner.python(*arguments), doing, start, start + 0.1 / len(plan.finishing))
-
-
-def _raw_progress(folder: Path) -> tuple[str, ...]:
-    """`--progress-bar raw` came with pip 24.1."""
-    library = folder / ("Lib" if os.name == "nt" else "lib")
-    found = [re.match(r"pip-(\d+)\.(\d+)", path.name) for path in library.rglob("pip-*.dist-info")]
-    versions: list[tuple[int, int]] = [(int(match[1]), int(match[2])) for match in found if match]
-    return ("--progress-bar", "raw" if versions and max(versions) >= (24, 1) else "off")
-
-
-_REASONS = (  # what is found in the output of a step that has failed, and what it means
-    (r"No space left|Errno 28|not enough space", "the disk is full; free some space and try again"),
-    (r"CERTIFICATE_VERIFY|SSLError", "the network's certificates are not trusted; ask who looks after the network"),
-    (
-        r"NameResolution|getaddrinfo|Failed to establish|ConnectionError|ConnectTimeout|ReadTimeout|ProxyError",
-        "the package index cannot be reached; check the network and try again",
-    ),
-    (r"No matching distribution found for (\S+)", "{} does not exist for this Python; choose another Python"),
-    (r"Permission denied|Access is denied|Errno 13", "a file may not be written; close other programs and try again"),
-    (r"ensurepip", "this Python cannot make virtual environments; choose another"),
-)
-
-
-def _reason(doing: str, tail: list[str]) -> str:
-    """Why a step failed, from what it printed, and what to do."""
-    text = "\n".join(tail)
-    for pattern, reason in _REASONS:
-        if found := re.search(pattern, text):
-            return f"{doing} failed: {reason.format(*found.groups())}. The log says more."
-    last = next((line for line in reversed(tail) if line.strip()), "it said nothing")
-    return f"{doing} failed ({last.strip()[:160]}). The log says more; try again, or choose another Python."
 
 
 def _check_disk(plan: Plan) -> None:

@@ -181,28 +181,3 @@ def test_probe_says_whether_the_backend_is_there(python, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(FAKE_BACKEND))
     assert interpreters.probe(sys.executable, isolated=False).has_backend
     assert isinstance(python, Interpreter) and python.bits == 64
-
-
-@pytest.mark.parametrize(
-    ("printed", "said"),
-    [
-        ("ERROR: No matching distribution found for torch==2.13.0", "torch==2.13.0 does not exist for this Python"),
-        ("NameResolutionError: Failed to resolve", "the package index cannot be reached"),
-        ("PermissionError: [Errno 13] Permission denied: 'x'", "a file may not be written"),
-        ("something else", "something else"),
-    ],
-)
-def test_pips_words_become_a_reason(printed, said):
-    assert said in installer._reason("Downloading", ["first", printed])
-
-
-def test_progress_follows_pips_raw_output():
-    progress = installer._Progress("Downloading", mb=100.0)
-    assert not progress.take("  Downloading torch-2.13.0+cpu-cp311-manylinux.whl (80.0 MB)")
-    assert progress.doing == "Downloading torch (80.0 MB)"
-    assert progress.take("Progress 40000000 of 80000000") and progress.fraction == pytest.approx(0.4)
-    assert progress.take("Progress 80000000 of 80000000") and progress.fraction == pytest.approx(0.8)
-    progress.take("  Using cached numpy-2.4.6-cp311.whl (10.0 MB)")
-    assert progress.fraction == pytest.approx(0.9)
-    progress.take("Installing collected packages: a, b, c")
-    assert progress.doing == "Unpacking 3 packages"
