@@ -14,6 +14,7 @@ from emo_avatar.errors import UserError
 from emo_avatar.head.data import load_head
 from emo_avatar.head.model import HeadModel
 from emo_avatar.motion.timeline import EMOTIONS
+from emo_avatar.training.geometry import GeometryTraining, training_fingerprint
 
 HEAD = load_head()
 SPEECH = utterance(7, 1.0, 30.0)
@@ -41,10 +42,11 @@ def other_head():
     return replace(HEAD, name="turned", shapedirs=shapedirs, arkit_to_expr=(HEAD.arkit_to_expr @ turn).astype("f4"))
 
 
-def test_the_shipped_weights_belong_to_the_shipped_head():
-    """When this fails the open head's expression space has changed: `emo-avatar train geometry`."""
+def test_the_shipped_weights_belong_to_the_shipped_head_recipes_and_settings():
+    """When this fails one of them has changed: `emo-avatar train geometry`."""
     with safe_open(WEIGHTS_PATH, "np") as file:
         assert file.metadata()[SPACE] == expression_fingerprint(HEAD)
+        assert file.metadata()["fingerprint"] == training_fingerprint(HEAD, GeometryTraining())
     assert WEIGHTS_PATH.stat().st_size < 20e6
 
 
