@@ -12,7 +12,7 @@ import psutil
 
 from emo_avatar import __version__
 from emo_avatar.server import PROTOCOL
-from emo_avatar.server.engine import Engine, give_memory_back
+from emo_avatar.server.engine import Engine, give_memory_back, yield_to_others
 from emo_avatar.server.jobs import Jobs
 from emo_avatar.server.log import LogRing
 from emo_avatar.server.uploads import MB
@@ -60,3 +60,4 @@ class Backend:
     def _prepare_lane(self) -> None:
         self.engine.wait()
         self.engine.prepare_thread()
+        yield_to_others()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 20.0  # seconds that a request waits for a backend that is still starting
 BRISK_THREADS, SLOW_THREADS = 4, 2
+BACKGROUND_NICENESS = 5  # of jobs, on Linux
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -117,6 +118,13 @@ class Engine:
             warm_up_rest()
         except Exception as error:  # it will be told when it is needed
             _log.warning("warming up: %s", refusal_of(error).sentence)
+
+
+def yield_to_others() -> None:
+    """Where threads have priorities of their own, let this one run when no other wants to."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND_NICENESS)
 
 
 def give_memory_back() -> None:

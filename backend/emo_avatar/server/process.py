@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     import torch
 
 GRACE = 0.2  # seconds that open requests get when nobody is there any more to read their answers
+# Seconds after which a thread that runs Python lets others have a turn. An answer needs some hundred turns; with
+# Python's own 5 ms it takes two and a half times as long while an avatar is built.
+SWITCH = 5e-4
 IDLE_CONNECTION = 3600  # seconds that a connection is kept alive
 
 _log = logging.getLogger(__name__)
@@ -45,6 +48,7 @@ def serve(
     """
     # Many threads compute at once here; the ones of linear algebra would spin while they wait for one another.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    sys.setswitchinterval(SWITCH)
     first_line = _claim_standard_output()
     listener = _listen(host, port)
     known_token = token or secrets.token_urlsafe(32)
