@@ -46,7 +46,7 @@ def create_app(backend: Backend) -> FastAPI:
         """Say whether this is the backend, and which protocol it speaks; needs no token."""
         return {"service": "emo-avatar", "protocol": PROTOCOL}
 
-    @api.get("/status", response_model=Status, tags=["process"])
+    @api.get("/status", response_model=Status, response_model_exclude_unset=True, tags=["process"])
     async def status() -> dict[str, Any]:
         """The heartbeat: answers at once even under load."""
         return backend.status()
@@ -109,7 +109,7 @@ def create_app(backend: Backend) -> FastAPI:
 
         return {"job": await engine.slow(begin)}
 
-    @api.get("/jobs/{job_id}", response_model=JobState, tags=["jobs"])
+    @api.get("/jobs/{job_id}", response_model=JobState, response_model_exclude_unset=True, tags=["jobs"])
     async def job(job_id: str) -> dict[str, Any]:
         """How a job stands."""
         return jobs.find(job_id).document()

@@ -19,6 +19,7 @@ from emo_avatar.server.refusals import Refusal
 MB = 1 << 20
 WRITTEN_AT_ONCE = 4 * MB
 MAX_NAME = 100  # characters
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # which Windows opens instead of a file
 DRAINED_BYTES, DRAINED_SECONDS = 1 << 30, 3.0
 
 
@@ -59,8 +60,10 @@ async def receive_file(request: Request, limit: int, folder: Path, name: str) ->
 def safe_file_name(name: str, default: str) -> str:
     """The last part of a file name from a client, without anything that a file system could trip over."""
     last = PurePosixPath(name.replace("\\", "/")).name
-    kept = re.sub(r"[^\w .()+-]", "_", last).strip(" .")[-MAX_NAME:]
-    return kept if re.search(r"\w", kept) else default
+    kept = re.sub(r"[^\w .()+-]", "_", last)[-MAX_NAME:].strip(" .")
+    if _DEVICE.match(kept):
+        kept = f"_{kept}"
+    return kept if re.search(r"[^\W_]", kept) else default
 
 
 def safe_title(name: str, default: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from emo_avatar.server.log import FOLDER_PREFIX
 
@@ -244,4 +245,27 @@ def test_a_body_that_grows_too_large_is_stopped(server):
     response = connection.getresponse()
     assert response.status == 413
     assert json.loads(response.read())["error"]["code"] == "too_large"
+    connection.close()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_backend_that_will_never_be_ready_says_why(start_server, portrait):
+    server = start_server("--device", "cuda")
+    while (status := server.ask("GET", "/v1/status").json)["failure"] is None:
+        time.sleep(0.05)
+    assert not status["ready"]
+    assert "no CUDA device" in status["failure"]["sentence"]
+    assert server.ask("GET", f"/v1/avatars/{'0' * 64}").json["error"] == status["failure"]
+    assert server.run_job("/v1/jobs/portrait", portrait)["error"] == status["failure"]
+
+
+def test_it_can_be_bound_to_another_loopback(start_server):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    server = start_server("--host", "::1")
+    connection = http.client.HTTPConnection("::1", server.port, timeout=20)
+    connection.request("GET", "/v1/status", headers={"Authorization": f"Bearer {server.token}"})
+    assert connection.getresponse().status == 200
     connection.close()
