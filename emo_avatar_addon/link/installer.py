@@ -27,7 +27,7 @@ from ..errors import AddonError
 from . import pip
 from .interpreters import Interpreter
 from .process import kill_tree, own_group
-from .session import Session, Spawned
+from .session import Session, Spawned, own_folders
 
 if sys.platform == "win32":
     import msvcrt
@@ -37,6 +37,7 @@ else:
 Report = Callable[[float, str], None]  # fraction, what is being done; raises to cancel
 
 _POINTER, _LOG, _LOCK, _DOWNLOADS, _MODELS = "backend.json", "install.log", "lock", "downloads", "models"
+_TEMPORARY = "tmp"
 _INDEX = "https://download.pytorch.org/whl/"
 SIZES_MB = {"cpu": (600, 2000), "cuda": (3700, 8000)}  # download, and what then lies on the disk
 _MODEL_FILES = ("face_landmarker.task", "modnet.onnx")
@@ -238,7 +239,7 @@ class _Runner:
     def __init__(self, plan: Plan, folder: Path, log: IO[str], report: Report) -> None:
         self._log, self._report, self._folder = log, report, folder
         self._python = str(_python_of(folder))
-        self._environment = _environment(plan)
+        self._environment = _environment(plan, folder)
         self.tail: collections.deque[str] = collections.deque(maxlen=60)
 
     def pip(self, *arguments: str) -> list[str]:
@@ -286,7 +287,7 @@ class _Runner:
 
 def _fill(plan: Plan, folder: Path, runner: _Runner) -> None:
     """Make the virtual environment and install into it."""
-    temporary = Path(_environment(plan)["TMPDIR"])
+    temporary = plan.root / _DOWNLOADS / _TEMPORARY
     temporary.mkdir(parents=True, exist_ok=True)
     source = temporary / "source"
     _remove_tree(source)
@@ -321,20 +322,20 @@ def _check_disk(plan: Plan) -> None:
         raise AddonError(f"The backend needs {needed} on the disk of {existing}, which has {free / 1000:.1f} GB left.")
 
 
-def _environment(plan: Plan) -> dict[str, str]:
+def _environment(plan: Plan, folder: Path) -> dict[str, str]:
     """The steps' environment: the user's proxy and package index, and nothing that would lead pip elsewhere."""
     astray = ("PYTHONHOME", "PYTHONPATH", "__PYVENV_LAUNCHER__", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
     kept = {name: value for name, value in os.environ.items() if name not in astray}
-    temporary = str(plan.root / _DOWNLOADS / "tmp")  # the system's own may be small, or in memory
+    temporary = str(plan.root / _DOWNLOADS / _TEMPORARY)  # the system's own may be small, or in memory
     return kept | {
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_INPUT": "1",
         "PYTHONUTF8": "1",
         "PYTHONUNBUFFERED": "1",
-        "EMO_AVATAR_CACHE": str(models_folder(plan.root)),
         "TMPDIR": temporary,
         "TEMP": temporary,
         "TMP": temporary,
+        **own_folders(_python_of(folder), models_folder(plan.root)),
     }
 
 

@@ -39,7 +39,7 @@ class Spawned:
     python: Path
     device: str = "auto"  # "auto", "cpu", "cuda"
     isolated: bool = True  # without the user's PYTHONPATH and site packages
-    cache: Path | None = None  # where it keeps model files, if not in the user's cache folder
+    cache: Path | None = None  # where a backend of ours keeps model files; others use the user's cache folder
 
     def command(self) -> list[str]:
         flags = ["-I"] if self.isolated else []
@@ -48,8 +48,13 @@ class Spawned:
     def environment(self) -> dict[str, str]:
         """Without what Blender's own Python may have been given."""
         kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "__PYVENV_LAUNCHER__")}
-        cache = {"EMO_AVATAR_CACHE": str(self.cache)} if self.cache is not None else {}
-        return kept | {"PYTHONSAFEPATH": "1"} | cache
+        own = own_folders(self.python, self.cache) if self.cache is not None else {}
+        return kept | {"PYTHONSAFEPATH": "1"} | own
+
+
+def own_folders(python: Path, cache: Path) -> dict[str, str]:
+    """Environment variables that keep what a backend of ours writes, model files and compiled code, in its folders."""
+    return {"EMO_AVATAR_CACHE": str(cache), "NUMBA_CACHE_DIR": str(python.parents[1] / "kernels")}
 
 
 @dataclass(frozen=True)

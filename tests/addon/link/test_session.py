@@ -157,5 +157,14 @@ def test_an_address_with_the_wrong_token(session, fake):
         running.kill()
 
 
+def test_a_backend_of_ours_writes_into_its_own_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONHOME", "/elsewhere")
+    environment = link.Spawned(tmp_path / "backend-1/bin/python", cache=tmp_path / "models").environment()
+    assert environment["EMO_AVATAR_CACHE"] == str(tmp_path / "models")
+    assert environment["NUMBA_CACHE_DIR"] == str(tmp_path / "backend-1" / "kernels")
+    assert "PYTHONHOME" not in environment
+    assert "NUMBA_CACHE_DIR" not in link.Spawned(tmp_path / "python", isolated=False).environment()
+
+
 def test_token_is_not_in_what_is_printed():
     assert "secret" not in repr(Remote("http://127.0.0.1:9", "secret"))
