@@ -21,6 +21,7 @@ from emo_avatar.backbones.uv.refine import refined
 from emo_avatar.backbones.uv.slits import slit_shift
 from emo_avatar.backbones.uv.splats import Layer, Splats
 from emo_avatar.backbones.uv.stance import Stance
+from emo_avatar.backbones.uv.view import smooth_over_mesh
 from emo_avatar.head.arkit import flame_from_arkit
 from emo_avatar.head.data import HeadData
 from emo_avatar.motion.flame_sequence import FlameSequence
@@ -35,6 +36,7 @@ RIM_ROUNDS = 2  # the second corrects what smoothing left of the first
 # By what factor a pixel of the photo may be drawn out or pressed until it says nothing any more: less on lids, and less
 # where it shows the dark between the lips.
 LID_STRETCH, GAP_STRETCH, SKIN_STRETCH = 1.45, 1.45, 2.6
+LID_ROUNDS, LID_REACH = 2, 3.0  # of smoothing, and the factor after it, that lay the lids' crease up to under the brow
 NEUTRAL_SIZE = 320  # pixels of the pictures that the neutral face is judged on
 BUST = 0.10  # metres below the collar that a picture of the avatar shows at most
 HEADROOM = 1.04
@@ -90,13 +92,23 @@ def _assembled(name: str, portrait: TrackedPortrait, prepared: PreparedHead, sta
         shaded=prepared.outer,
         stretch_limit=limit,
         barycentric=weights,
-        folds=fold_depth(prepared.head, splats.face, weights),
+        folds=_folds(prepared, splats.face, weights),
         detail=detail,
     )
     rig = FlameRig(stance.person, stance.shape, stance.static_offset, splats.face, appearance)
     photo = SourcePhoto(portrait.rgb, (portrait.matte * 255).astype(np.uint8), portrait.camera, stance.pose)
     framing = _framing(rig.pose(local, FlameSequence.still(1), 0).means.numpy(), splats, stance.person)
     return Avatar(name, "uv", rig, local, framing, photo)
+
+
+def _folds(prepared: PreparedHead, face: np.ndarray, barycentric: np.ndarray) -> np.ndarray:  # [N, 3] uint8
+    """How deep skin folds: as drawn on the head's map, and on lids, which lie in a crease where they are pressed."""
+    head = prepared.head
+    folds = fold_depth(head, face, barycentric)
+    lids = smooth_over_mesh(head.regions["lids"].astype(float), head.faces, LID_ROUNDS)
+    crease = (np.clip(lids * LID_REACH, 0, 1)[head.faces[face]] * barycentric).sum(1) * prepared.outer[face]
+    folds[:, 0] = np.maximum(folds[:, 0], np.round(255 * crease).astype(np.uint8))
+    return folds
 
 
 def _neutral_picture(avatar: Avatar, weights: np.ndarray) -> np.ndarray:  # [52] -> [H, W, 3] uint8
