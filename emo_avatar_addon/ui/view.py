@@ -41,4 +41,51 @@ class EMOAVATAR_PT_view(bpy.types.Panel):
             box.operator("emo_avatar.use_standard_view", icon="COLOR")
 
 
-CLASSES = (EMOAVATAR_PT_view,)
+class _EnginePanel:
+    """In the Properties editor, while the scene renders with Emo Splats."""
+
+    bl_space_type = "PROPERTIES"
+    bl_region_type = "WINDOW"
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return context.engine == ENGINE
+
+
+class EMOAVATAR_PT_film(_EnginePanel, bpy.types.Panel):
+    bl_idname = "EMOAVATAR_PT_film"
+    bl_label = "Film"
+    bl_context = "render"
+
+    def draw(self, context: Any) -> None:
+        self.layout.use_property_split = True
+        self.layout.prop(context.scene.render, "film_transparent", text="Transparent")
+
+
+class EMOAVATAR_PT_passes(_EnginePanel, bpy.types.Panel):
+    bl_idname = "EMOAVATAR_PT_passes"
+    bl_label = "Passes"
+    bl_context = "view_layer"
+
+    def draw(self, context: Any) -> None:
+        self.layout.use_property_split = True
+        column = self.layout.column(heading="Include")
+        column.prop(context.view_layer, "use_pass_combined")
+        column.prop(context.view_layer, "use_pass_z", text="Depth")
+
+
+class EMOAVATAR_PT_world(_EnginePanel, bpy.types.Panel):
+    bl_idname = "EMOAVATAR_PT_world"
+    bl_label = "Surface"
+    bl_context = "world"
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return super().poll(context) and context.world is not None
+
+    def draw(self, context: Any) -> None:
+        self.layout.use_property_split = True
+        self.layout.prop(context.world, "color")
+
+
+CLASSES = (EMOAVATAR_PT_view, EMOAVATAR_PT_film, EMOAVATAR_PT_passes, EMOAVATAR_PT_world)

@@ -15,10 +15,8 @@ from .camera import View, border_pixels
 from .viewport import Viewport, camera_view
 
 ENGINE = "EMO_SPLATS"
-_FOREIGN_PANELS = {  # panels of Blender's that engines without their settings show, and that would do nothing here
-    "RENDER_PT_freestyle",
-    "RENDER_PT_simplify",
-}
+# Of Blender's own panels, those that would do nothing here
+_FOREIGN_PANELS = ("RENDER_PT_freestyle", "VIEWLAYER_PT_freestyle", "RENDER_PT_g", "RENDER_PT_simplify")
 
 
 class EmoSplatsEngine(bpy.types.RenderEngine):
@@ -128,5 +126,5 @@ def _shared_panels() -> list[Any]:
     return [
         panel
         for panel in bpy.types.Panel.__subclasses__()
-        if "BLENDER_RENDER" in getattr(panel, "COMPAT_ENGINES", ()) and panel.__name__ not in _FOREIGN_PANELS
+        if "BLENDER_RENDER" in getattr(panel, "COMPAT_ENGINES", ()) and not panel.__name__.startswith(_FOREIGN_PANELS)
     ]

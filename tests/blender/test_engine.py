@@ -191,6 +191,7 @@ def test_a_dead_backend_is_an_error_in_words(scene, portrait, backend, tmp_path)
 def test_blenders_panels_know_the_engine():
     assert engine.ENGINE in bpy.types.RENDER_PT_format.COMPAT_ENGINES
     assert engine.ENGINE in bpy.types.RENDER_PT_color_management.COMPAT_ENGINES
+    assert engine.ENGINE not in bpy.types.RENDER_PT_freestyle.COMPAT_ENGINES
 
 
 def test_cancelling_does_not_wait_for_the_backend():
