@@ -33,6 +33,7 @@ RENDER_POLL = 0.25  # seconds
 START_TIMEOUT = 180.0  # seconds in which the backend has to be ready
 
 _FILE_TIMEOUT = 30.0
+_MAIN_TIMEOUT = 10.0  # a main thread that does not run its timers for so long does something else
 
 
 @dataclass
@@ -140,22 +141,23 @@ def settle(timeout: float = START_TIMEOUT) -> bool:
 
     Returns whether every avatar shows its keys as they are; `trouble` says why not.
     """
-    done = threading.Event()
     if threading.current_thread() is threading.main_thread():
         refresh()
         mainloop.drain(lambda: not _under_way(), timeout)
     else:  # a render job's thread: the main thread goes on meanwhile
+        begun, done = threading.Event(), threading.Event()
 
         def look() -> None:
-            if _marked:
-                refresh()
+            begun.set()
+            refresh()
             if _under_way():
                 mainloop.call_soon(look)
             else:
                 done.set()
 
         mainloop.call_soon(look)
-        done.wait(timeout)
+        if begun.wait(_MAIN_TIMEOUT):
+            done.wait(timeout)
     return not _under_way() and not any(entry.trouble for entry in _entries.values())
 
 

@@ -1,8 +1,11 @@
 """Files, undo and renders: what is shown is what is keyed, and nothing is ever thrown into Blender."""
 
+import threading
+
 import bpy
 import numpy as np
 import pytest
+from bl_ext.user_default.emo_avatar.emo_avatar_addon import mainloop
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import storage
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import evaluation, handlers
 
@@ -165,3 +168,24 @@ def test_handlers_never_throw(scene, performance, monkeypatch, capsys):
     bpy.context.view_layer.update()
     assert "an accident" in capsys.readouterr().err
     assert scene.frame_current == 3
+
+
+def test_thread_of_a_render_waits_for_the_main_thread(scene, avatar, backend):
+    """In a window a render runs in a thread of its own."""
+    key(avatar, "sad", (1, 1.0))
+    settled = []
+    thread = threading.Thread(target=lambda: settled.append(evaluation.settle(60)))
+    thread.start()
+    mainloop.drain(lambda: not thread.is_alive(), timeout=60)
+    assert settled == [True] and np.linalg.norm(expression(avatar)) > 1
+
+
+def test_thread_of_a_render_does_not_wait_for_ever(scene, avatar, backend, monkeypatch):
+    monkeypatch.setattr(evaluation, "_MAIN_TIMEOUT", 0.1)
+    key(avatar, "sad", (1, 1.0))
+    settled = []
+    thread = threading.Thread(target=lambda: settled.append(evaluation.settle(60)))
+    thread.start()
+    thread.join(5)  # and nobody drains
+    assert settled == [False]
+    mainloop.drain()
