@@ -19,6 +19,7 @@ from .process import BackendProcess, exit_reason
 FIRST_LINE = 60.0  # seconds: a cold disk and a virus scanner may make the first start slow
 LOADED = 120.0  # seconds without an answer while it loads its libraries, which may hold everything else up
 HEARTBEAT = 2.0  # seconds between two
+LOG_EVERY = 10.0  # seconds between two looks at the log of a backend that is not our child
 LOST_AFTER = 10.0  # seconds without an answer afterwards
 
 
@@ -105,7 +106,7 @@ class Session:
 
     @property
     def log(self) -> tuple[str, ...]:
-        """The last 200 lines of a backend of our own."""
+        """The backend's last 200 lines."""
         watch = self._watch
         return watch.log if watch is not None else ()
 
@@ -162,13 +163,14 @@ class _Watch(threading.Thread):
         self.health = Health(State.STARTING, "The backend is starting.")
         self.client: Client | None = None
         self._process: BackendProcess | None = None
+        self._remote_log: tuple[str, ...] = ()
         self._before = before
         self._changed = changed
         self._left = threading.Event()
 
     @property
     def log(self) -> tuple[str, ...]:
-        return self._process.log if self._process is not None else ()
+        return self._process.log if self._process is not None else self._remote_log
 
     def leave(self) -> None:
         self._left.set()
@@ -203,6 +205,7 @@ class _Watch(threading.Thread):
     def _beat(self) -> None:
         """Heartbeats until we leave, or until the process has ended."""
         assert self.client is not None
+        log_read = 0.0
         answered, greeted, loaded = time.monotonic(), False, self._process is None
         while not self._left.is_set():
             if self._process is not None and self._process.exit_code is not None:
@@ -212,6 +215,8 @@ class _Watch(threading.Thread):
                     self.client.hello()
                     greeted = True
                 status = self.client.status()
+                if self._process is None and time.monotonic() - log_read > LOG_EVERY:
+                    self._remote_log, log_read = tuple(self.client.log()), time.monotonic()
             except BackendLost as error:
                 patience = LOST_AFTER if loaded else LOADED
                 if time.monotonic() - answered > patience or (self._process is None and not greeted):

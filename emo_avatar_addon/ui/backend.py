@@ -4,7 +4,7 @@ from typing import Any
 
 import bpy
 
-from .. import mainloop
+from .. import mainloop, preferences
 from ..link import session
 from ..link.session import State
 from .main import CATEGORY
@@ -23,11 +23,10 @@ def draw_health(layout: Any, context: Any) -> None:
     health = session.current().health
     paragraph(layout, context, health.sentence, _ICONS.get(health.state, "ERROR"))
     row = layout.row(align=True)
-    is_off = health.state is State.OFF
-    row.operator(
-        "emo_avatar.start_backend", text="Start" if is_off else "Restart", icon="PLAY" if is_off else "FILE_REFRESH"
-    )
-    row.operator("emo_avatar.stop_backend", text="Stop", icon="SNAP_FACE")
+    is_off, is_ours = health.state is State.OFF, preferences.get(context).source != "REMOTE"
+    start = ("Start" if is_off else "Restart") if is_ours else ("Connect" if is_off else "Reconnect")
+    row.operator("emo_avatar.start_backend", text=start, icon="PLAY" if is_off else "FILE_REFRESH")
+    row.operator("emo_avatar.stop_backend", text="Stop" if is_ours else "Disconnect", icon="SNAP_FACE")
     row.operator("emo_avatar.show_log", text="Log", icon="TEXT").source = "BACKEND"
     if health.state is State.READY:
         device = health.status.get("device") or {}

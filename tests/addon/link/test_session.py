@@ -151,6 +151,7 @@ def test_an_address_with_the_wrong_token(session, fake):
         assert wait_for(session, State.FAILED).sentence == "The token is wrong."
         session.start(Remote(greeting.url, greeting.token))
         wait_for(session, State.READY)
+        assert session.log == ("one", "two")
         session.stop(timeout=5.0)
         assert running.exit_code is None  # it is not ours to end
     finally:

@@ -83,12 +83,16 @@ def test_preferences_of_each_source(layouts, made, monkeypatch):
         preferences_drawn(layouts)
         chosen.source, chosen.url = "REMOTE", "http://render.example:40123"
         assert "use https" in preferences_drawn(layouts)
+        chosen.token = "secret"
+        monkeypatch.setattr(bpy.context.preferences.system, "use_online_access", True)
+        assert "Connect" in preferences_drawn(layouts) and "Disconnect" in preferences_drawn(layouts)
         for private in ("https://render.example", "http://127.0.0.1:40123", "http://localhost:1", "http://[::1]:1"):
             chosen.url = private
             assert "use https" not in preferences_drawn(layouts)
     finally:
         chosen.property_unset("source")
         chosen.property_unset("url")
+        chosen.property_unset("token")
 
 
 def test_sentences_wrap(layouts):
