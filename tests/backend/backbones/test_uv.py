@@ -11,6 +11,7 @@ from emo_avatar.evaluation.image import psnr
 from emo_avatar.head.arkit import arkit_weights, flame_from_arkit
 from emo_avatar.head.data import HeadData, load_head
 from emo_avatar.motion.flame_sequence import FlameSequence
+from emo_avatar.render.mesh import rasterize_mesh
 from emo_avatar.render.rasterize import Render, rasterize
 from emo_avatar.tracking.portrait import track_portrait
 
@@ -62,6 +63,14 @@ def likeness(avatar: Avatar) -> float:
 
 def test_looks_like_the_photograph(avatar: Avatar) -> None:
     assert likeness(avatar) > 30
+
+
+def test_mesh_and_gaussians_end_at_the_same_outline(avatar: Avatar) -> None:
+    photo = avatar.photo
+    assert photo is not None
+    mesh = rasterize_mesh(avatar.rig.mesh(photo.pose)[0], avatar.rig.faces, photo.camera).covered
+    alpha = rasterize(avatar.pose(photo.pose), photo.camera).alpha.numpy()
+    assert (alpha[mesh] < 0.9).mean() < 0.002
 
 
 def test_refinement_helps(avatar: Avatar, portrait, head: HeadData) -> None:
