@@ -77,7 +77,8 @@ class Avatars:
         self._lock = threading.Lock()
 
     def ids(self) -> list[str]:
-        return list(self._held)
+        with self._lock:
+            return list(self._held)
 
     def get(self, avatar_id: str) -> HeldAvatar:
         """Raises `Refusal` (``unknown_avatar``) when the file must be sent first."""

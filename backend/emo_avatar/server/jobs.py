@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import queue
@@ -110,8 +111,11 @@ class Jobs:
         """Ask a job to stop; one that has not begun stops at once."""
         job.cancel.set()
         with self._lock:
-            if job.state == "waiting":
-                self._end(job, "cancelled", error=_cancelled().error)
+            never_begun = job.state == "waiting"
+            if never_begun:
+                job.state = "cancelled"
+        if never_begun:
+            self._end(job, "cancelled", error=_cancelled().error)
 
     def cancel_all(self) -> None:
         for job in self.all():
@@ -122,7 +126,7 @@ class Jobs:
         while True:
             job = waiting.get()
             with self._lock:
-                if job.has_ended:
+                if job.state != "waiting":  # cancelled meanwhile
                     continue
                 job.state, job.doing = "running", "starting"
             try:
@@ -136,14 +140,14 @@ class Jobs:
                 stopped = isinstance(raised, Cancelled) or job.cancel.is_set()
                 refusal = _cancelled() if stopped else refusal_of(raised)
                 state, error, result = ("cancelled" if stopped else "failed"), refusal.error, None
-            with self._lock:
-                self._end(job, state, result, error)
+            self._end(job, state, result, error)
             self._clean_up()
 
     def _end(self, job: Job, state: str, result: Any = None, error: dict[str, str] | None = None) -> None:
         job.discard()
-        if state != "done" and job.file is not None:
-            job.file.unlink(missing_ok=True)
+        job.work = _nothing  # which may hold whole performances
+        if state != "done":
+            _remove(job.file)
         _log.info("job %s (%s) %s%s", job.id, job.kind, state, f": {error['sentence']}" if error else "")
         # Others look without a lock: whoever sees that it has ended sees how.
         job.result, job.error = result, error
@@ -155,8 +159,7 @@ class Jobs:
         for job in list(self._jobs.values()):
             if job.ended is not None and now - job.ended > KEPT_SECONDS:
                 del self._jobs[job.id]
-                if job.file is not None:
-                    job.file.unlink(missing_ok=True)
+                _remove(job.file)
 
 
 async def events(job: Job) -> AsyncIterator[bytes]:
@@ -171,6 +174,17 @@ async def events(job: Job) -> AsyncIterator[bytes]:
         if ended:
             return
         await asyncio.sleep(LOOK_EVERY)
+
+
+def _nothing(job: Job, progress: Progress) -> None:
+    pass
+
+
+def _remove(file: Path | None) -> None:
+    """As far as possible: Windows keeps a file that somebody is just fetching; it goes with the process' folder."""
+    if file is not None:
+        with contextlib.suppress(OSError):
+            file.unlink()
 
 
 def _cancelled() -> Refusal:
