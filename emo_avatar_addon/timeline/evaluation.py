@@ -110,6 +110,11 @@ def restore_all() -> None:
             print(f"Emo Avatar: {error}", file=sys.stderr)
 
 
+def has_avatars() -> bool:
+    """Whether this file has any: most have none, and are not to be slowed down."""
+    return bool(_entries)
+
+
 def evaluated(avatar: bpy.types.Object) -> Track | None:
     """The range that plays now; None before the first one."""
     entry = _entries.get(avatar.session_uid)

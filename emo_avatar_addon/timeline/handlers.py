@@ -47,7 +47,7 @@ def on_frame(scene: bpy.types.Scene, _depsgraph: Any = None) -> None:
 
 @_safe
 def on_change(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
-    if not sampling.echoing:
+    if evaluation.has_avatars() and not sampling.echoing:
         evaluation.heard({update.id.original.session_uid for update in depsgraph.updates})
 
 

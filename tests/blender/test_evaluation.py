@@ -1,10 +1,15 @@
 """From keys to faces, through a real backend: what plays is what is keyed."""
 
+import hashlib
+import io
+import zipfile
+
 import bpy
 import numpy as np
 import pytest
 from bl_ext.user_default.emo_avatar.emo_avatar_addon import mainloop
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.link import session
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import storage
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import curves, driving, evaluation
 from mathutils import Vector
 
@@ -305,3 +310,28 @@ def test_library_override_is_keyed_plays_and_is_stored(scene, avatar, backend, t
 
 def _override():
     return next(thing for thing in bpy.data.objects if thing.type == "ARMATURE" and thing.override_library)
+
+
+def test_backend_that_does_not_hold_the_avatar_gets_it_from_the_file(scene, add_astronaut, backend):
+    avatar = add_astronaut()
+    copy = io.BytesIO(storage.read_file(avatar))
+    with zipfile.ZipFile(copy, "a") as file:
+        file.comment = b"the same person under another id"
+    avatar.emo_avatar.avatar_id = hashlib.sha256(copy.getvalue()).hexdigest()
+    storage.write_file(avatar, copy.getvalue())
+    scene.frame_end = 20
+    key(avatar, "happy", (1, 0.0), (20, 1.0))
+    settle()
+    scene.frame_set(20)
+    assert np.linalg.norm(expression(avatar)) > 1
+    assert backend.client.avatar(avatar.emo_avatar.avatar_id)["id"] == avatar.emo_avatar.avatar_id
+
+
+def test_avatar_whose_file_is_lost_says_so(scene, add_astronaut, backend):
+    avatar = add_astronaut()
+    avatar.emo_avatar.avatar_id = "0" * 64
+    storage.write_file(avatar, b"")
+    avatar.emo_avatar.happy = 1.0
+    evaluation.mark(avatar)
+    assert not evaluation.settle(60)
+    assert "import the avatar again" in evaluation.trouble(avatar)
