@@ -17,7 +17,7 @@ class EMOAVATAR_PT_export(bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: Any) -> None:
-        self.layout.operator("emo_avatar.export", icon="EXPORT")
+        self.layout.operator("emo_avatar.export", text="Export...", icon="EXPORT")
 
 
 def _menu(menu: Any, context: Any) -> None:
