@@ -25,7 +25,7 @@ from emo_avatar.avatar.lam_kernels import carry, morph
 from emo_avatar.avatar.lam_mouth import MouthInterior
 from emo_avatar.avatar.shading import NUMBERS
 from emo_avatar.head.arkit import ARKitInverse
-from emo_avatar.head.data import ARKIT_NAMES, HeadData, load_head
+from emo_avatar.head.data import ARKIT_NAMES, HeadData, open_head
 from emo_avatar.motion.flame_sequence import FlameSequence
 from emo_avatar.render.splat.threads import share_out
 
@@ -117,7 +117,7 @@ class LamRig:
         if settings.get("backing") is not None:
             backing_arrays = {k.removeprefix("backing."): a for k, a in arrays.items() if k.startswith("backing.")}
             backing = Backing.unpack(settings["backing"], backing_arrays)
-        rig = cls(head=load_head(), eyes=eyes, mouth=mouth, backing=backing, **values)
+        rig = cls(head=open_head(), eyes=eyes, mouth=mouth, backing=backing, **values)
         rig.check(n_gaussians)
         return rig
 

@@ -18,7 +18,7 @@ from emo_avatar.avatar.lam_eyes import complete_eyeballs
 from emo_avatar.avatar.lam_halo import halo_fade
 from emo_avatar.avatar.lam_mouth_build import build_mouth
 from emo_avatar.avatar.lam_package import LamPackage, LamSplats, read_lam_package
-from emo_avatar.head.data import ARKIT_NAMES, HeadData, load_head
+from emo_avatar.head.data import ARKIT_NAMES, HeadData, open_head
 
 _STILL = 1e-6  # metres: deltas below are rounding
 _FOLLOWS_UP_TO, _FOLLOWS_FROM = 0.015, 0.035  # metres off the surface: full and no turn with it; farther is hair
@@ -58,7 +58,7 @@ class ImportedAvatar:
 def import_lam(path: Path) -> ImportedAvatar:
     """Read a LAM package, zip or folder. Raises `UserError` with the reason when it cannot be used."""
     package = read_lam_package(path)
-    head = load_head()
+    head = open_head()
     eyeballs = _eyeballs(package)
     notes = package.notes
     if not eyeballs:

@@ -9,7 +9,7 @@ import numpy as np
 
 from emo_avatar.emotion.geometry import GeometryModulator, load_modulator, modulate
 from emo_avatar.head.arkit import arkit_from_flame, flame_from_arkit
-from emo_avatar.head.data import N_EXPRESSION, HeadData, load_head
+from emo_avatar.head.data import N_EXPRESSION, HeadData, open_head
 from emo_avatar.motion.flame_sequence import FlameSequence
 from emo_avatar.motion.timeline import EMOTIONS
 
@@ -29,17 +29,17 @@ def apply_emotions(head: HeadData, sequence: FlameSequence, weights: np.ndarray)
         raise ValueError(f"Emotion weights must have shape ({len(sequence)}, {len(EMOTIONS)}), not {weights.shape}.")
     if not weights.any():
         return sequence
-    open_head = _open_head()
-    if shares_expressions(head, open_head):
+    shipped = open_head()
+    if shares_expressions(head, shipped):
         expression, jaw = _modulated(sequence.expression, sequence.jaw_pose, weights, sequence.fps)
         return replace(sequence, expression=expression, jaw_pose=jaw)
 
     units = arkit_from_flame(head, sequence.expression, sequence.jaw_pose, sequence.eyes_pose)  # [T, 52]
-    expression, jaw, _ = flame_from_arkit(open_head, units)
+    expression, jaw, _ = flame_from_arkit(shipped, units)
     after_expression, after_jaw = _modulated(expression, jaw, weights, sequence.fps)
     eyes = np.zeros_like(sequence.eyes_pose)  # emotions of the geometry path do not turn the eyes
     change = arkit_from_flame(
-        open_head, after_expression - expression, after_jaw - jaw, eyes, lower=_LEAST_UNIT, upper=_MOST_UNIT
+        shipped, after_expression - expression, after_jaw - jaw, eyes, lower=_LEAST_UNIT, upper=_MOST_UNIT
     )
     own_expression, own_jaw, _ = flame_from_arkit(head, change)
     return replace(sequence, expression=sequence.expression + own_expression, jaw_pose=sequence.jaw_pose + own_jaw)
@@ -60,9 +60,4 @@ def _modulated(
 
 @functools.cache
 def _shipped_modulator() -> GeometryModulator:
-    return load_modulator(_open_head())
-
-
-@functools.cache
-def _open_head() -> HeadData:
-    return load_head()
+    return load_modulator(open_head())

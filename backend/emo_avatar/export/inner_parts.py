@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.ndimage import map_coordinates
 
 from emo_avatar.export.bake import SurfacePoints
-from emo_avatar.head.data import HeadData, load_head, texture_path
+from emo_avatar.head.data import HeadData, open_head, texture_path
 
 GENERIC_PARTS = ("upper_teeth", "lower_teeth", "tongue", "lashes")
 GENERIC_REGIONS = ("mouth_bag", "eye_sockets")
@@ -91,7 +91,7 @@ def _is_open_head(head: HeadData) -> bool:
 
 @functools.cache
 def _open_layout() -> tuple[np.ndarray, np.ndarray]:  # [VT, 2], [F, 3]
-    head = load_head()
+    head = open_head()
     return head.uv, head.faces
 
 

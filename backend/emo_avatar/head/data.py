@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,6 +146,12 @@ def load_head(path: Path | str = OPEN_HEAD_PATH) -> HeadData:
         arkit_to_pose=reader.floats("arkit_to_pose", (len(ARKIT_NAMES), 9), limit=10.0),
         arkit_transfer_error=reader.number("arkit_transfer_error", default=0.0),
     )
+
+
+@functools.cache
+def open_head() -> HeadData:
+    """The shipped head, read once for the whole process; its arrays are everybody's and not to be changed."""
+    return load_head()
 
 
 def save_head(head: HeadData, path: Path | str, *, directions: type = np.float32) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emo_avatar.errors import UserError
-from emo_avatar.head.data import HeadData, load_head
+from emo_avatar.head.data import HeadData, open_head
 from emo_avatar.motion.arkit_csv import read_arkit_csv
 from emo_avatar.motion.arkit_json import read_arkit_json
 from emo_avatar.motion.flame_npz import MAX_FPS, Fields, read_flame_npz
@@ -81,7 +81,7 @@ def _for_head(fields: Fields, notes: list[str], head: HeadData) -> tuple[FlameSe
     if sequence.head == head.name or (sequence.head is None and head.name != OPEN_HEAD):
         return _with_fitting_offset(sequence, notes, head)
     if sequence.head == OPEN_HEAD:
-        moved = retarget(sequence, load_head(), head)
+        moved = retarget(sequence, open_head(), head)
         return moved, [*notes, f'Its expressions were carried over from the open head to the head "{head.name}".']
     made_for = "official FLAME" if sequence.head is None else f'the head "{sequence.head}"'
     note = (

@@ -13,10 +13,10 @@ from emo_avatar.avatar.avatar import Avatar
 from emo_avatar.avatar.files import SUFFIX, load_avatar, save_avatar
 from emo_avatar.avatar.lam_import import import_lam
 from emo_avatar.backbones.uv import build_avatar
+from emo_avatar.head.data import open_head
 from emo_avatar.server.avatars import Avatars, HeldAvatar
 from emo_avatar.server.heads import prepare
 from emo_avatar.server.jobs import Progress
-from emo_avatar.server.performing import open_head
 from emo_avatar.tracking.portrait import track_portrait
 
 TRACKED, BUILT = 0.1, 0.8  # shares of a portrait's time until the face is found, and until the avatar is built

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 from pathlib import Path
 
 from emo_avatar.emotion.apply import apply_emotions
-from emo_avatar.head.data import HeadData, load_head
+from emo_avatar.head.data import HeadData, open_head
 from emo_avatar.motion.flame_npz import MAX_ANGLE, MAX_COEFFICIENT, MAX_FPS
 from emo_avatar.motion.flame_sequence import FRAME_FIELDS, FlameSequence
 from emo_avatar.motion.read import OPEN_HEAD, read_motion
@@ -18,11 +17,6 @@ from emo_avatar.server.motion_files import unpacked
 
 MAX_FRAMES = 20_000
 MIN_FPS = 0.1
-
-
-@functools.cache
-def open_head() -> HeadData:
-    return load_head()
 
 
 def driving_head(avatars: Avatars, name: str) -> HeadData:

@@ -7,9 +7,9 @@ import torch
 
 from emo_avatar.avatar import lam, rig  # noqa: F401  their kernels
 from emo_avatar.emotion.apply import apply_emotions
+from emo_avatar.head.data import open_head
 from emo_avatar.motion.flame_sequence import FlameSequence
 from emo_avatar.motion.timeline import EMOTIONS
-from emo_avatar.server.performing import open_head
 from emo_avatar.server.rendering import warm_up_rendering
 
 

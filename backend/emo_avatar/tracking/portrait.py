@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from emo_avatar.head.arkit import flame_from_arkit
-from emo_avatar.head.data import HeadData, load_head
+from emo_avatar.head.data import HeadData, open_head
 from emo_avatar.head.model import HeadModel
 from emo_avatar.render.camera import CV_FROM_FLAME, Camera
 from emo_avatar.tracking.checks import border_notes, check_error, doubt_notes, found, hair_notes, pose_notes
@@ -55,17 +54,12 @@ class TrackedPortrait:
         return _posed(head, {name: getattr(self, name) for name in HEAD_PARAMETERS})
 
 
-@functools.cache
-def _open_head() -> HeadData:
-    return load_head()
-
-
 def track_portrait(source: ImageSource, head: HeadData | None = None) -> TrackedPortrait:
     """Find the largest face of a photo, cut it out, and fit a head (the open head by default) to it.
 
     Raises ``UserError`` for a picture that cannot be read and for a face that cannot be tracked.
     """
-    head = _open_head() if head is None else head
+    head = open_head() if head is None else head
     crop = crop_portrait(read_photo(source))
     with ThreadPoolExecutor(1) as pool:
         matte = pool.submit(person_matte, crop)  # as long as everything else together
