@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, label
-from scipy.spatial import cKDTree
 
 from emo_avatar.backbones.uv.attributes import BESIDE, detail_splats, pixel_share, texel_splats
 from emo_avatar.backbones.uv.complete import Observation, beside_occluder, complete_hair, complete_skin, observe
@@ -15,7 +14,7 @@ from emo_avatar.backbones.uv.mouth import mark_gap, mouth_colours, teeth_splats,
 from emo_avatar.backbones.uv.outline import fit_outline
 from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.backbones.uv.segmentation import Segmentation, segment
-from emo_avatar.backbones.uv.sheets import BACK_BLUR, BACK_SHADE, Sheet, sheet_of, sheet_splats, surface_at_pixels
+from emo_avatar.backbones.uv.sheets import BACK_BLUR, BACK_SHADE, Sheet, sheet_of, sheet_splats
 from emo_avatar.backbones.uv.splats import Layer, Splats
 from emo_avatar.backbones.uv.view import MeshView, sample
 from emo_avatar.render.camera import Camera
@@ -23,7 +22,6 @@ from emo_avatar.tracking.portrait import TrackedPortrait
 
 OUTLINE_SMOOTHING = (3.0, 2.0, 1.2, 1.2)  # degrees; each round corrects what smoothing left of the one before
 LEAST_TRUST = 0.3  # in the photo, for the shade of texels that it shows at a grazing angle
-RIM_NEIGHBOURS = 3  # texels
 RIM_TRUST = 1.0  # on white; less on dark surfaces, on which a bead of another colour shows more
 SIDE_OF_NECK = 0.8  # cosine between its surface and the view
 
@@ -80,7 +78,7 @@ def project(
     on_texels = texel_splats(prepared, hull, points, seen, colour)
     on_pixels = detail_splats(hull, rgb, np.where(tooth | hanging, 0, alpha), bare_face, shown, prepared)
     sheet = sheet_of(hull, alpha, labels, head)
-    rim_rgb = _of_surface(sheet, hull, points, colour, rgb, prepared)
+    rim_rgb = _of_surface(sheet, hull, colour, rgb, prepared)
     splats = Splats.join([
         on_texels,
         mark_gap(carry_lashes(on_pixels, hull, prepared, axes, points, colour), prepared, landmarks),
@@ -104,18 +102,20 @@ def _clothed(
 
 
 def _of_surface(
-    sheet: Sheet, hull: MeshView, points: np.ndarray, colour: np.ndarray, rgb: np.ndarray, prepared: PreparedHead
-) -> np.ndarray:  # [N, 3] texels and their colours, [H, W, 3] -> [H, W, 3]
+    sheet: Sheet, hull: MeshView, colour: np.ndarray, rgb: np.ndarray, prepared: PreparedHead
+) -> np.ndarray:  # [N, 3] of texels, [H, W, 3] -> [H, W, 3]
     """The photo, but with the rest of an outline in the colours of the surface beside it.
 
     Those pixels are mixed with the background, and seen from the side they lie on the surface like a string of beads.
     """
+    texels, faces = prepared.texels, prepared.head.faces
+    share = (texels.barycentric * prepared.outer[texels.face, None]).ravel()
+    corner, n = faces[texels.face].ravel(), prepared.head.n_vertices
+    total = np.maximum(np.bincount(corner, share, n), 1e-6)
+    on_vertices = np.stack([np.bincount(corner, share * np.repeat(c, 3), n) / total for c in colour.T], axis=1)
     row, column = np.nonzero(sheet.rim & ~hull.covered)
-    at = surface_at_pixels(sheet.front, row, column, hull.camera, 1.0)[0]
-    outer = np.flatnonzero(prepared.outer[prepared.texels.face])
-    nearest = outer[cKDTree(points[outer]).query(at, RIM_NEIGHBOURS)[1]]
     rgb = rgb.copy()
-    rgb[row, column] = colour[nearest].mean(1)
+    rgb[row, column] = on_vertices[faces[sheet.touching[row, column]]].mean(1)
     return rgb
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.ndimage import map_coordinates
@@ -21,16 +22,20 @@ class MeshView:
     vertices: np.ndarray  # [V, 3] float32 metres, world
     faces: np.ndarray  # [F, 3] int32
     normals: np.ndarray  # [F, 3] float32, unit
-    broad_normals: np.ndarray  # [V, 3] of the form at large, without lids, nostrils and folds
     fragments: MeshFragments
 
     @classmethod
     def of(cls, vertices: np.ndarray, faces: np.ndarray, camera: Camera, drawn: np.ndarray | None = None) -> MeshView:
         """Draw a mesh; ``drawn [F]`` leaves triangles out of the picture."""
         fragments = rasterize_mesh(vertices, faces, camera, drawn)
-        broad = smooth_over_mesh(vertex_normals(vertices, faces), faces, BROAD_ROUNDS)
+        return cls(camera, vertices, faces, face_normals(vertices, faces), fragments)
+
+    @cached_property
+    def broad_normals(self) -> np.ndarray:  # [V, 3] unit
+        """Of the form at large, without lids, nostrils and folds."""
+        broad = smooth_over_mesh(vertex_normals(self.vertices, self.faces), self.faces, BROAD_ROUNDS)
         broad /= np.maximum(np.linalg.norm(broad, axis=1, keepdims=True), 1e-12)
-        return cls(camera, vertices, faces, face_normals(vertices, faces), broad, fragments)
+        return broad
 
     @property
     def covered(self) -> np.ndarray:  # [H, W] bool
