@@ -110,9 +110,9 @@ def restore_all() -> None:
             print(f"Emo Avatar: {error}", file=sys.stderr)
 
 
-def has_avatars() -> bool:
-    """Whether this file has any: most have none, and are not to be slowed down."""
-    return bool(_entries)
+def knows(avatar: bpy.types.Object) -> bool:
+    """Whether it has been marked before."""
+    return avatar.session_uid in _entries
 
 
 def evaluated(avatar: bpy.types.Object) -> Track | None:

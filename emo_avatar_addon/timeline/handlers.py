@@ -47,8 +47,13 @@ def on_frame(scene: bpy.types.Scene, _depsgraph: Any = None) -> None:
 
 @_safe
 def on_change(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
-    if evaluation.has_avatars() and not sampling.echoing:
-        evaluation.heard({update.id.original.session_uid for update in depsgraph.updates})
+    if sampling.echoing or not any(map(depsgraph.id_type_updated, ("OBJECT", "ACTION", "ARMATURE"))):
+        return
+    changed = [update.id.original for update in depsgraph.updates]
+    evaluation.heard({one.session_uid for one in changed})
+    for one in changed:  # duplicated, appended, or brought in by other means
+        if isinstance(one, bpy.types.Object) and one.type == "ARMATURE" and not evaluation.knows(one):
+            evaluation.mark(one)
 
 
 @_safe

@@ -289,6 +289,8 @@ def test_library_override_is_keyed_plays_and_is_stored(scene, avatar, backend, t
         taken.collections = ["Ann"]
     scene.collection.children.link(taken.collections[0])
     taken.collections[0].override_hierarchy_create(scene, bpy.context.view_layer, do_fully_editable=True)
+    if taken.collections[0] in scene.collection.children[:]:
+        scene.collection.children.unlink(taken.collections[0])  # as the menu does: the override stands in its place
     avatar = _override()
     scene.frame_end = 20
     key(avatar, "happy", (1, 0.0), (20, 1.0))
@@ -335,3 +337,28 @@ def test_avatar_whose_file_is_lost_says_so(scene, add_astronaut, backend):
     evaluation.mark(avatar)
     assert not evaluation.settle(60)
     assert "import the avatar again" in evaluation.trouble(avatar)
+
+
+def test_duplicated_and_appended_avatars_play(scene, avatar, backend, tmp_path):
+    scene.frame_end = 20
+    key(avatar, "happy", (1, 0.0), (20, 1.0))
+    settle()
+    for thing in (avatar, avatar.emo_avatar.head):
+        thing.select_set(True)
+    bpy.ops.object.duplicate()
+    twin = bpy.data.objects["Ann.001"]
+    assert twin.emo_avatar.head not in (None, avatar.emo_avatar.head)
+    settle()
+    scene.frame_set(20)
+    assert np.linalg.norm(expression(twin)) > 1
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    with bpy.data.libraries.load(str(tmp_path / "a.blend"), link=False) as (_, taken):
+        taken.collections = ["Ann"]
+    bpy.context.scene.collection.children.link(taken.collections[0])
+    bpy.context.scene.frame_end = 20
+    settle()
+    bpy.context.scene.frame_set(20)
+    assert np.linalg.norm(expression(bpy.data.objects["Ann"])) > 1
+    bpy.context.scene.frame_set(1)
+    assert np.linalg.norm(expression(bpy.data.objects["Ann"])) < 1e-3
