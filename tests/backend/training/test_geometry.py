@@ -8,12 +8,12 @@ import torch
 from safetensors import safe_open
 
 from emo_avatar.data.lips import lip_gap_rows
-from emo_avatar.emotion.geometry import N_PARAMETERS, SPACE, load_modulator
+from emo_avatar.emotion.geometry import N_PARAMETERS, SPACE, GeometryModulator, load_modulator
 from emo_avatar.errors import UserError
 from emo_avatar.head.data import load_head
 from emo_avatar.head.model import HeadModel
 from emo_avatar.training import geometry
-from emo_avatar.training.geometry import GeometryTraining, SynchronisedBatches, train_geometry
+from emo_avatar.training.geometry import GeometryTraining, SynchronisedBatches, calibrate, train_geometry
 from emo_avatar.training.objective import vertex_root
 
 SMALL = GeometryTraining(steps=30, batch=4, frames=16, takes=16, seconds=1.0)
@@ -99,3 +99,16 @@ def test_the_quadratic_forms_measure_vertices_and_lips():
         for c, b in zip(corners, HEAD.landmarks478.barycentric[[13, 14]], strict=True)
     )
     assert (lip_gap_rows(HEAD) @ change)[0] == pytest.approx(1e3 * (upper - lower)[1], abs=0.02)
+
+
+def test_calibration_brings_full_weight_to_the_recipes():
+    torch.manual_seed(1)
+    modulator = GeometryModulator()
+    modulator.scale.copy_(torch.full((N_PARAMETERS,), 0.1))
+    factor = calibrate(modulator, HEAD)
+    assert np.isfinite(factor) and factor != pytest.approx(1.0, abs=0.01)
+    assert calibrate(modulator, HEAD) == pytest.approx(1.0, abs=0.02)
+
+
+def test_the_shipped_weights_are_calibrated():
+    assert calibrate(load_modulator(HEAD), HEAD) == pytest.approx(1.0, abs=0.005)
