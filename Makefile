@@ -14,7 +14,7 @@ BPY_VERSIONS ?= 4.2.23 4.5.15 5.0.1
 BPY_NEWEST := $(BPY_VENV)5.0.1
 WITHOUT_BLENDER := Python 3.11 is needed for Blender as a package; say make PYTHON311=/path/to/python3.11
 
-.PHONY: demo extension test test-backend test-addon test-blender bench bench-blender clean
+.PHONY: demo extension test test-backend test-addon test-blender test-gui bench bench-blender clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/product
@@ -54,6 +54,10 @@ test-blender-%: $(BPY_VENV)%/ready $(VENV)/product
 # How long key edits take to be seen, and what playback costs
 bench-blender: $(BPY_NEWEST)/ready $(VENV)/product
 	EMO_AVATAR_PYTHON="$(abspath $(BIN))/python" $(BPY_NEWEST)/$(SCRIPTS)/python -m pytest -q -s tests/blender/bench_timeline.py
+
+# A mouse clicks through the newest Blender (Linux, as root, in a chroot under Xvfb) and leaves screenshots in build/gui
+test-gui: extension $(VENV)/checks
+	$(BIN)/python -m pytest -q -rs tests/gui/smoke.py
 
 bench: $(VENV)/product
 	$(BIN)/emo-avatar bench render

@@ -30,7 +30,6 @@ class EMOAVATAR_PT_view(bpy.types.Panel):
         column.prop(scene.emo_avatar_view, "hide_heads")
         layout.separator()
         layout.prop(scene.render, "engine", text="Render with")
-        layout.prop(scene.render, "use_lock_interface", text="Lock Interface")
         if scene.render.engine == ENGINE:
             layout.prop(scene.render, "film_transparent", text="Transparent")
         else:

@@ -7,7 +7,7 @@ import bpy
 found = {}
 for avatar in bpy.data.objects:
     settings = getattr(avatar, "emo_avatar", None)
-    if settings is None or not settings.kind:
+    if settings is None or settings.head is None:
         continue
     curves = {}
     action = avatar.animation_data and avatar.animation_data.action

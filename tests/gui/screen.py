@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import subprocess
 import time
@@ -15,6 +16,7 @@ ASIDE = (640, 850)  # where the pointer lights up nothing and hides nothing with
 ZOOM = 3  # letters of the interface are 8 pixels high; the reader wants 20
 CONFIDENCE = 35.0
 MOST_WORDS = 5  # in a label; the reader may also join two words, or part one
+ALIKE = 0.88
 LINE = 8  # pixels that words of a line may differ in height
 
 
@@ -42,6 +44,17 @@ class Screen:
         line = f"export DISPLAY={self.display}; cd {self.folder}; {script}"
         done = subprocess.run(chroot.command(line, self.lent), check=True, capture_output=True, text=True, timeout=120)
         return done.stdout
+
+    def wait(self, seconds: float = 60.0) -> None:
+        """Until there is a screen."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return self.move(*ASIDE)
+            except subprocess.CalledProcessError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
 
     def shot(self, name: str) -> Path:
         """A picture of the whole screen."""
@@ -75,7 +88,7 @@ class Screen:
             for i in range(len(words)):
                 for run in (words[i:j] for j in range(i + 1, min(i + 1 + MOST_WORDS, len(words) + 1))):
                     in_line = max(w.y for w in run) - min(w.y for w in run) < LINE
-                    if in_line and _letters("".join(w.text for w in run)) == _letters(label):
+                    if in_line and _alike("".join(w.text for w in run), label):
                         return round(sum(w.x for w in run) / len(run)), round(run[0].y)
             if time.monotonic() > deadline:
                 self.shot("not-found")
@@ -117,5 +130,7 @@ class Screen:
         self._run(f"xdotool type --delay 15 {text!r}; sleep 0.3")
 
 
-def _letters(text: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", text.lower())
+def _alike(read: str, label: str) -> bool:
+    """Whether the reader may have meant this label: one wrong letter in some eight is its habit."""
+    a, b = (re.sub(r"[^a-z0-9]", "", text.lower()) for text in (read, label))
+    return difflib.SequenceMatcher(None, a, b).ratio() >= ALIKE

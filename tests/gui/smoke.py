@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import chroot  # noqa: E402
 from screen import SIZE, Screen  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[2]
+PICTURES = REPOSITORY / "build" / "gui"
 DISPLAY = ":97"
 SIDEBAR = (1000, 100, 310, 800)  # where its labels are read
 TIMELINE = (900, 880, 700, 70)
@@ -30,12 +32,13 @@ pytestmark = pytest.mark.skipif(chroot.missing() is not None, reason=f"no clicks
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder() -> Path:
     from PIL import Image
     from skimage import data
 
-    folder = tmp_path_factory.mktemp("gui")
-    (folder / "photos").mkdir()
+    folder = PICTURES / "files"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "photos").mkdir(parents=True)
     Image.fromarray(data.astronaut()).save(folder / "photos" / "astronaut.png")
     (folder / "start.py").write_text((Path(__file__).parent / "start.py").read_text())
     (folder / "look.py").write_text((Path(__file__).parent / "look.py").read_text())
@@ -57,33 +60,34 @@ def backend() -> Iterator[dict]:
 @pytest.fixture(scope="session")
 def screen(folder: Path, backend: dict) -> Iterator[Screen]:
     chroot.prepare()
-    pictures = REPOSITORY / "build" / "gui"
-    pictures.mkdir(parents=True, exist_ok=True)
     script = f"""
     export DISPLAY={DISPLAY} HOME={folder}/home LIBGL_ALWAYS_SOFTWARE=1 LANG=C.UTF-8
     export BLENDER_USER_RESOURCES={folder}/user
     export EMO_AVATAR_URL=http://127.0.0.1:{backend["port"]} EMO_AVATAR_TOKEN={backend["token"]}
     export EMO_AVATAR_FILE={folder}/scene.blend
     mkdir -p {folder}/user $HOME; cd {folder}
+    rm -f /tmp/.X{DISPLAY[1:]}-lock /tmp/.X11-unix/X{DISPLAY[1:]}  # of one that was killed
     Xvfb {DISPLAY} -screen 0 {SIZE[0]}x{SIZE[1]}x24 +extension GLX > screen.log 2>&1 &
     sleep 1.5; openbox > /dev/null 2>&1 &
     blender --command extension install-file -r user_default --enable emo_avatar.zip > install.log 2>&1
     exec blender --window-geometry 0 0 {SIZE[0]} {SIZE[1]} --python start.py > blender.log 2>&1
     """
     process = subprocess.Popen(chroot.command(script, (folder,)), start_new_session=True)
-    screen = Screen(DISPLAY, folder, pictures)
+    screen = Screen(DISPLAY, folder, PICTURES)
     try:
-        time.sleep(8)
+        screen.wait()
         yield screen
     finally:
-        (pictures / "blender.log").write_text((folder / "blender.log").read_text())
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def look(folder: Path) -> dict:
-    script = f"cd {folder}; BLENDER_USER_RESOURCES={folder}/user blender -b scene.blend --python look.py 2>/dev/null"
-    done = subprocess.run(chroot.command(script, (folder,)), check=True, capture_output=True, text=True, timeout=180)
-    return json.loads(next(line for line in reversed(done.stdout.splitlines()) if line.startswith("{")))
+    """What the saved file holds, read by another Blender."""
+    script = f"cd {folder}; BLENDER_USER_RESOURCES={folder}/user blender -b scene.blend --python look.py"
+    done = subprocess.run(chroot.command(script, (folder,)), capture_output=True, text=True, timeout=180)
+    found = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert found, f"the file cannot be looked into: {done.stdout[-2000:]} {done.stderr[-2000:]}"
+    return json.loads(found[-1])
 
 
 def set_slider(screen: Screen, label: str, value: float) -> None:
