@@ -41,6 +41,14 @@ else:
         addon_utils.disable(MODULE, default_set=True)  # or 4.2 crashes and 4.5 hangs at exit
         shutil.rmtree(_user_folder, ignore_errors=True)
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_cmdline_main(config):
+        """The result stands when pytest is done: Blender as a module may crash while it takes itself down at exit."""
+        status = yield
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(status))
+
     @pytest.fixture(scope="session")
     def backend_python():
         """A Python that has the backend: what EMO_AVATAR_PYTHON names, or this checkout's own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 import subprocess
 import time
@@ -13,7 +14,8 @@ import chroot
 
 SIZE = (1600, 1000)
 ASIDE = (640, 850)  # where the pointer lights up nothing and hides nothing with a tooltip
-ZOOM = 3  # letters of the interface are 8 pixels high; the reader wants 20
+# Letters of the interface are 8 pixels high, the reader wants 20; what one zoom and segmentation misses, another reads.
+MANNERS = ((3, 11), (3, 6), (4, 11))
 CONFIDENCE = 35.0
 MOST_WORDS = 5  # in a label; the reader may also join two words, or part one
 ALIKE = 0.88
@@ -63,19 +65,20 @@ class Screen:
         path.write_bytes((self.folder / "shot.png").read_bytes())
         return path
 
-    def words(self, area: tuple[int, int, int, int] | None = None) -> list[Word]:
-        """All that can be read in ``area`` (x, y, width, height), light on dark."""
+    def words(self, area: tuple[int, int, int, int] | None = None, manner: int = 0) -> list[Word]:
+        """All that can be read in ``area`` (x, y, width, height), light on dark, in one of the `MANNERS`."""
         x0, y0, width, height = area or (0, 0, *SIZE)
+        zoom, segmentation = MANNERS[manner % len(MANNERS)]
         table = self._run(
-            f"import -window root -crop {width}x{height}+{x0}+{y0} +repage -colorspace gray -resize {ZOOM}00% -negate"
-            f" read.png; tesseract read.png - --psm 11 tsv 2>/dev/null"
+            f"import -window root -crop {width}x{height}+{x0}+{y0} +repage -colorspace gray -resize {zoom}00% -negate"
+            f" read.png; tesseract read.png - --psm {segmentation} tsv 2>/dev/null"
         )
         words = []
         for row in table.splitlines()[1:]:
             cells = row.split("\t")
             if len(cells) < 12 or float(cells[10]) < CONFIDENCE or not cells[11].strip():
                 continue
-            left, top, w, h = (int(cell) / ZOOM for cell in cells[6:10])
+            left, top, w, h = (int(cell) / zoom for cell in cells[6:10])
             words.append(Word(cells[11], x0 + left + w / 2, y0 + top + h / 2))
         return words
 
@@ -83,14 +86,14 @@ class Screen:
         """Where ``label``, one or more words, is written; waits for it to appear."""
         self.move(*ASIDE)
         deadline = time.monotonic() + wait
-        while True:
-            words = self.words(area)
+        for manner in itertools.count():
+            words = self.words(area, manner)
             for i in range(len(words)):
                 for run in (words[i:j] for j in range(i + 1, min(i + 1 + MOST_WORDS, len(words) + 1))):
                     in_line = max(w.y for w in run) - min(w.y for w in run) < LINE
                     if in_line and _alike("".join(w.text for w in run), label):
                         return round(sum(w.x for w in run) / len(run)), round(run[0].y)
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline and manner >= len(MANNERS):
                 self.shot("not-found")
                 raise NotOnScreen(f"“{label}” is not on the screen; it reads: {' '.join(w.text for w in words)}")
             time.sleep(0.5)
