@@ -263,7 +263,7 @@ def test_an_interrupted_command_leaves_nothing(
             _, said = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert process.returncode == code
+    assert process.returncode == code, said
     assert "Traceback" not in said
     assert not list(tmp_path.iterdir())
 
@@ -303,3 +303,30 @@ app(["work"])
             process.kill()
     assert process.returncode == code
     assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("cause", "code"), [("KeyboardInterrupt()", 130), ("SystemExit(143)", 143), ("ValueError('a defect')", 1)]
+)
+def test_a_signal_that_comes_in_compiled_code_is_not_a_defect(cause: str, code: int) -> None:
+    script = f"""
+import typer
+from emo_avatar.cli.boundary import CommandLine
+
+app = typer.Typer(cls=CommandLine, pretty_exceptions_enable=False)
+
+@app.callback()
+def main(): ...
+
+@app.command()
+def work():
+    try:
+        raise SystemError("a function returned a result with an exception set") from {cause}
+    except SystemError as inner:
+        raise SystemError("a kernel returned a result with an exception set") from inner
+
+app(["work"])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert done.returncode == code
+    assert (b"Traceback" in done.stderr) == (code == 1)

@@ -47,9 +47,23 @@ class CommandLine(TyperGroup):
             if not isinstance(error, OSError) or error.filename is None:
                 raise
             fail(f"{error.filename}: {error.strerror}.")
+        except SystemError as error:
+            # A signal came while compiled code made Python objects: CPython tells so, the true cause at the root.
+            root = _root_cause(error)
+            if isinstance(root, KeyboardInterrupt):
+                sys.exit(INTERRUPTED)
+            if isinstance(root, SystemExit):
+                sys.exit(root.code)
+            raise
         except typer.Abort:
             sys.exit(INTERRUPTED)
         sys.exit(exit_code)
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
