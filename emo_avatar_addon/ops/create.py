@@ -105,8 +105,7 @@ def add_all(operator: bpy.types.Operator, context: Any, made: Sequence[Made | Ad
             operator.report({"INFO"}, f"{avatar.name}: {note}")
     for avatar in avatars:
         avatar.select_set(True)
-    if context.screen is not None and not bpy.app.background:
-        framing.frame_views(context.screen, avatars)
+    framing.show_new(context, avatars)
     operator.report({"INFO"}, f"Added {', '.join(avatar.name for avatar in avatars)}")
 
 
@@ -140,8 +139,7 @@ class EMOAVATAR_OT_add_open_head(EmoOperator):
         avatar = head_object.create(context, head_file.open_head().with_identity(identity), name, texture)
         avatar.emo_avatar.identity = identity
         properties.initialise(avatar, "open")
-        if context.screen is not None and not bpy.app.background:
-            framing.frame_views(context.screen, [avatar])
+        framing.show_new(context, [avatar])
         return None
 
     def draw(self, context: Any) -> None:

@@ -3,33 +3,24 @@
 from typing import Any
 
 from ..view import framing
-from .avatar import reason_without_avatar, targets
-from .boundary import EmoOperator
+from .avatar import AvatarOperator, targets
 
 
-class EMOAVATAR_OT_frame_avatar(EmoOperator):
+class EMOAVATAR_OT_frame_avatar(AvatarOperator):
     bl_idname = "emo_avatar.frame_avatar"
     bl_label = "Frame Avatar"
     bl_description = "Turn the 3D views to the selected avatars, from the front. A head is small beside Blender's cube"
-
-    @classmethod
-    def disabled_reason(cls, context: Any) -> str | None:
-        return reason_without_avatar(context)
 
     def run(self, context: Any) -> set[str] | None:
         framing.frame_views(context.screen, targets(context))
         return None
 
 
-class EMOAVATAR_OT_portrait_camera(EmoOperator):
+class EMOAVATAR_OT_portrait_camera(AvatarOperator):
     bl_idname = "emo_avatar.portrait_camera"
     bl_label = "Add Portrait Camera"
     bl_description = "Add a camera with a portrait lens before the selected avatars, and render through it"
     bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def disabled_reason(cls, context: Any) -> str | None:
-        return reason_without_avatar(context)
 
     def run(self, context: Any) -> set[str] | None:
         framing.add_camera(context, targets(context))

@@ -50,6 +50,12 @@ def frame_views(screen: bpy.types.Screen, avatars: Sequence[bpy.types.Object]) -
     return count
 
 
+def show_new(context: Any, avatars: Sequence[bpy.types.Object]) -> None:
+    """Turn the window's 3D views, where there is a window, to avatars that have just been made."""
+    if context.screen is not None and not bpy.app.background:
+        frame_views(context.screen, avatars)
+
+
 def add_camera(context: Any, avatars: Sequence[bpy.types.Object]) -> bpy.types.Object:
     """A portrait camera before the avatars; it becomes the scene's."""
     frame, render = framing(avatars), context.scene.render
