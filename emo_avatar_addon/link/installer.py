@@ -263,7 +263,8 @@ class _Runner:
         )
         assert child.stdout is not None
         lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        threading.Thread(target=_read_lines, args=(child.stdout, lines), daemon=True).start()
+        reader = (child.stdout, lines)
+        threading.Thread(target=_read_lines, args=reader, name="Emo Avatar installer's output", daemon=True).start()
         try:
             while True:
                 with contextlib.suppress(queue.Empty):

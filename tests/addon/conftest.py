@@ -1,6 +1,8 @@
 """What the tests of the extension's modules without Blender share."""
 
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,24 @@ def session():
     session = Session()
     yield session
     session.stop(timeout=10.0)
+
+
+@pytest.fixture
+def threads_end(monkeypatch):
+    """`threads_end()` waits until the extension's threads that were started in this test have ended: their names."""
+    started, start = [], threading.Thread.start
+
+    def recorded(thread):
+        started.append(thread)
+        start(thread)
+
+    def end():
+        own = [thread for thread in started if thread.name.startswith("Emo Avatar")]
+        deadline = time.monotonic() + 60
+        for thread in own:
+            thread.join(max(deadline - time.monotonic(), 0))
+        assert not [thread for thread in own if thread.is_alive()]
+        return {thread.name for thread in own}
+
+    monkeypatch.setattr(threading.Thread, "start", recorded)
+    return end
