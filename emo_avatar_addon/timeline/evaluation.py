@@ -21,7 +21,7 @@ from ..errors import AddonError
 from ..link import session
 from ..link.client import Client
 from ..link.latest import Latest
-from ..model import head_object, properties, storage
+from ..model import copies, head_object, properties, storage
 from . import bake, driving, track
 from .drive import Drive
 from .motion import Motion
@@ -178,6 +178,7 @@ def refresh() -> None:
             _forget(uid)
             continue
         try:
+            copies.make_own(avatar)
             _refresh(uid, entry, avatar)
         except AddonError as error:
             entry.trouble, entry.wanted = str(error), b""
