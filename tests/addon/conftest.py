@@ -27,7 +27,7 @@ def fake(monkeypatch):
 def session():
     session = Session()
     yield session
-    session.stop(timeout=10.0)
+    session.stop(timeout=60.0)
 
 
 @pytest.fixture

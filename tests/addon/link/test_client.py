@@ -15,6 +15,14 @@ from emo_avatar_addon.link import client as link
 from emo_avatar_addon.link.client import BackendError, BackendLost, Client
 from emo_avatar_addon.link.process import BackendProcess
 
+PATIENCE = 60.0  # seconds
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Of all that is checked here only one thing is a deadline."""
+    monkeypatch.setattr(link, "QUICK", PATIENCE)
+
 
 @pytest.fixture
 def backend(fake):
@@ -24,7 +32,7 @@ def backend(fake):
     def start(mode: str = "") -> Client:
         location = fake(mode)
         running.append(BackendProcess(location.command(), location.environment()))
-        greeting = running[-1].greeting(10.0)
+        greeting = running[-1].greeting(PATIENCE)
         return Client(greeting.url, greeting.token)
 
     yield start
@@ -48,13 +56,13 @@ def test_follows_a_job_to_its_end(backend):
 
 
 def test_cancel_ends_a_job(backend):
-    client = backend()
+    client = backend("never done")
     states = []
     for event in client.events(client.start_import(b"zip", "Ann", "ann.zip")):
         states.append(event["state"])
         if len(states) == 1:
             client.cancel("1")
-    assert states[-1] == "cancelled" and len(states) < 5
+    assert set(states[:-1]) == {"running"} and states[-1] == "cancelled"
 
 
 def test_a_stream_that_breaks_off_is_lost(backend):
@@ -116,13 +124,13 @@ def test_threads_have_connections_of_their_own(backend):
 
 
 def test_an_answer_has_a_deadline(backend, monkeypatch):
-    monkeypatch.setattr(link, "QUICK", 0.3)
     client = backend("hangs")
-    time.sleep(1.1)
+    assert [client.status()["ready"] for _ in range(2)] == [False, True]
+    monkeypatch.setattr(link, "QUICK", 0.3)
     begun = time.monotonic()
     with pytest.raises(BackendLost, match="in time"):
         client.status()
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < PATIENCE  # it would hang for ten minutes
 
 
 @pytest.mark.parametrize("mode", ["closes in the middle", "answers garbage"])

@@ -20,9 +20,9 @@ sys.path.insert(0, {root!r})
 from emo_avatar_addon.link.process import BackendProcess
 backends = [BackendProcess([sys.executable, "-m", "emo_avatar", "serve"]) for _ in range(2)]
 for backend in backends:
-    backend.greeting(20.0)
+    backend.greeting(120.0)
 print(*(backend._child.pid for backend in backends), flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -44,7 +44,7 @@ def test_a_killed_blender_leaves_no_backend(fake):
     assert len(pids) == 2 and all(map(is_running, pids))
     os.kill(blender.pid, signal.SIGKILL)
     blender.communicate()
-    end = time.monotonic() + 10.0
+    end = time.monotonic() + 60.0
     while any(map(is_running, pids)) and time.monotonic() < end:
         time.sleep(0.05)
     assert not any(map(is_running, pids))
@@ -54,9 +54,9 @@ def test_giving_up_waits_no_longer(fake):
     backend = BackendProcess(fake("says nothing").command(), fake("says nothing").environment())
     begun = time.monotonic()
     with pytest.raises(AddonError, match="said nothing"):
-        backend.greeting(30.0, given_up=lambda: time.monotonic() > begun + 0.2)
+        backend.greeting(600.0, given_up=lambda: time.monotonic() > begun + 0.2)
     backend.kill()
-    assert time.monotonic() - begun < 3.0 and backend.exit_code is not None
+    assert time.monotonic() - begun < 60.0 and backend.exit_code is not None
 
 
 @pytest.mark.parametrize(

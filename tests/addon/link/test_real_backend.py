@@ -15,6 +15,7 @@ from emo_avatar_addon.link import session as sessions
 from emo_avatar_addon.link.client import BackendError, Client
 from emo_avatar_addon.link.session import Remote, Session, Spawned, State
 
+PATIENCE = 600.0  # seconds: its libraries are large
 LOCATION = Spawned(Path(sys.executable), "cpu", isolated=False)
 
 
@@ -22,12 +23,12 @@ LOCATION = Spawned(Path(sys.executable), "cpu", isolated=False)
 def backend():
     session = Session()
     session.start(LOCATION)
-    session.wait_ready(120.0)
+    session.wait_ready(PATIENCE)
     yield session
     session.stop(timeout=10.0)
 
 
-def wait_for(session, state, timeout=60.0):
+def wait_for(session, state, timeout=PATIENCE):
     end = time.monotonic() + timeout
     while session.health.state is not state:
         assert time.monotonic() < end, session.health
@@ -71,7 +72,7 @@ def test_another_blender_shares_it(backend):
     guest = Session()
     guest.start(Remote(backend.client.url, backend.client._token))
     try:
-        guest.wait_ready(20.0).emotions(drive(), {"fps": 24.0, "avatar": "open"})
+        guest.wait_ready(PATIENCE).emotions(drive(), {"fps": 24.0, "avatar": "open"})
     finally:
         guest.stop(timeout=5.0)
     assert backend.health.state is State.READY
@@ -82,13 +83,13 @@ def test_another_blender_shares_it(backend):
 
 @pytest.mark.skipif(os.name == "nt", reason="stops processes by signals")
 def test_hung_is_told_apart_and_comes_back(monkeypatch):
-    monkeypatch.setattr(sessions, "LOST_AFTER", 1.0)
-    monkeypatch.setattr(sessions, "HEARTBEAT", 0.2)
-    monkeypatch.setattr(link, "QUICK", 1.0)
     session = Session()
     session.start(LOCATION)
     try:
-        session.wait_ready(120.0)
+        session.wait_ready(PATIENCE)
+        monkeypatch.setattr(sessions, "LOST_AFTER", 1.0)
+        monkeypatch.setattr(sessions, "HEARTBEAT", 0.2)
+        monkeypatch.setattr(link, "QUICK", 1.0)
         pid = session._watch._process._child.pid
         os.kill(pid, signal.SIGSTOP)
         assert "does not answer in time" in wait_for(session, State.LOST).sentence

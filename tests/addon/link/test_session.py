@@ -13,19 +13,29 @@ from emo_avatar_addon.link.session import Remote, State
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    """A tenth of the patience that users' machines need."""
-    monkeypatch.setattr(link, "FIRST_LINE", 5.0)
+    """What hangs is given up soon, and still not so soon that a busy machine is taken for it."""
     monkeypatch.setattr(link, "HEARTBEAT", 0.1)
-    monkeypatch.setattr(link, "LOST_AFTER", 0.6)
-    monkeypatch.setattr(link, "LOADED", 2.0)
-    monkeypatch.setattr(client, "QUICK", 0.4)
+    monkeypatch.setattr(link, "LOST_AFTER", 1.0)
+    monkeypatch.setattr(client, "QUICK", 2.0)
 
 
-def wait_for(session, *states, timeout=20.0):
-    end = time.monotonic() + timeout
-    while session.health.state not in states:
+@pytest.fixture
+def heard(session):
+    """The states that listeners were told of."""
+    states = []
+    session.listeners.append(lambda health: states.append(health.state))
+    return states
+
+
+def wait_until(condition, session):
+    end = time.monotonic() + 120.0
+    while not condition():
         assert time.monotonic() < end, f"still {session.health}; {session.log[-5:]}"
         time.sleep(0.02)
+
+
+def wait_for(session, *states):
+    wait_until(lambda: session.health.state in states, session)
     return session.health
 
 
@@ -38,16 +48,14 @@ def exists(pid):
         return stat.read().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_goes_from_off_to_ready_and_back(session, fake):
-    heard = []
-    session.listeners.append(lambda health: heard.append(health.state))
+def test_goes_from_off_to_ready_and_back(session, fake, heard):
     assert session.health.state is State.OFF
     session.start(fake())
     assert session.health.state is State.STARTING
     wait_for(session, State.READY)
     assert session.client.emotions({}, {})["expression"].shape == (2, 100)
     assert session.health.status["device"]["name"] == "fake"
-    session.stop(timeout=5.0)
+    session.stop(timeout=60.0)
     assert heard == [State.STARTING, State.LOADING, State.READY, State.OFF]
     with pytest.raises(AddonError, match="off"):
         session.client  # noqa: B018
@@ -57,8 +65,8 @@ def test_waiting_for_ready_ends_when_cancelled(session, fake):
     session.start(fake("says nothing"))
     begun = time.monotonic()
     with pytest.raises(AddonError, match="starting"):
-        session.wait_ready(30.0, cancelled=lambda: time.monotonic() > begun + 0.2)
-    assert time.monotonic() - begun < 1.0
+        session.wait_ready(600.0, cancelled=lambda: time.monotonic() > begun + 0.2)
+    assert time.monotonic() - begun < 60.0
 
 
 @pytest.mark.parametrize(
@@ -76,7 +84,8 @@ def test_waiting_for_ready_ends_when_cancelled(session, fake):
         ("closes in the middle", State.LOST, "in the middle|broke off"),
     ],
 )
-def test_says_what_is_wrong(session, fake, mode, state, said):
+def test_says_what_is_wrong(session, fake, monkeypatch, mode, state, said):
+    monkeypatch.setattr(link, "LOADED", 2.0)
     session.start(fake(mode))
     health = wait_for(session, state)
     assert re.search(said, health.sentence), health.sentence
@@ -89,31 +98,34 @@ def test_silence_is_a_failure_after_the_deadline(session, fake, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", ["dies", "hangs", "ends at once", "says nothing", "will not end"])
-def test_one_click_restarts_it(session, fake, mode):
+def test_one_click_restarts_it(session, fake, heard, mode):
     session.start(fake(mode))
     wait_for(session, *({State.STARTING} if mode == "says nothing" else {State.FAILED, State.LOST, State.READY}))
     fake("")
+    heard.clear()
     session.restart()
-    wait_for(session, State.STARTING, State.LOADING)
-    wait_for(session, State.READY)
+    wait_until(lambda: heard[-1:] == [State.READY], session)
+    assert heard == [State.STARTING, State.LOADING, State.READY]
 
 
-def test_comes_back_by_itself_after_a_pause(session, fake):
+def test_comes_back_by_itself_after_a_pause(session, fake, heard):
     session.start(fake("hangs for a while"))
-    wait_for(session, State.LOST)
-    wait_for(session, State.READY)
+    wait_until(lambda: heard[-2:] == [State.LOST, State.READY], session)
 
 
-def test_the_main_thread_never_waits(session, fake):
-    slowest = 0.0
-    for mode in ("says nothing", "hangs", "will not end", "dies", ""):
-        location = fake(mode)
-        for call in (lambda: session.start(location), lambda: session.health, session.restart, session.stop):  # noqa: B023
+@pytest.mark.parametrize("mode", ["says nothing", "hangs", "will not end", "dies", ""])
+def test_the_main_thread_never_waits(session, fake, mode):
+    """The shortest wait for anything here is half a second; a busy machine does not delay a call thrice by as much."""
+    location = fake(mode)
+    for call in (lambda: session.start(location), lambda: session.health, session.restart, session.stop):
+        seconds = []
+        for _ in range(3):
+            session.start(location)
+            time.sleep(0.2)
             begun = time.monotonic()
             call()
-            slowest = max(slowest, time.monotonic() - begun)
-            time.sleep(0.3)
-    assert slowest < 0.1
+            seconds.append(time.monotonic() - begun)
+        assert min(seconds) < 0.4, seconds
 
 
 @pytest.mark.skipif(os.name == "nt", reason="looks processes up in /proc")
@@ -122,7 +134,7 @@ def test_nothing_that_it_started_is_left(session, fake):
     wait_for(session, State.READY)
     child = int(next(line for line in session.log if line.startswith("child")).split()[1])
     assert exists(child)
-    session.stop(timeout=10.0)
+    session.stop(timeout=60.0)
     assert not exists(child)
 
 
@@ -146,13 +158,13 @@ def test_an_address_where_nobody_is(session):
 def test_an_address_with_the_wrong_token(session, fake):
     running = process.BackendProcess(fake().command(), fake().environment())
     try:
-        greeting = running.greeting(5.0)
+        greeting = running.greeting(60.0)
         session.start(Remote(greeting.url, "wrong"))
         assert wait_for(session, State.FAILED).sentence == "The token is wrong."
         session.start(Remote(greeting.url, greeting.token))
         wait_for(session, State.READY)
         assert session.log == ("one", "two")
-        session.stop(timeout=5.0)
+        session.stop(timeout=60.0)
         assert running.exit_code is None  # it is not ours to end
     finally:
         running.kill()

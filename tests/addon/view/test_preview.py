@@ -10,6 +10,8 @@ from emo_avatar_addon.view import preview
 from emo_avatar_addon.view.camera import View
 from emo_avatar_addon.view.picture import Picture
 
+PATIENCE = 60.0  # seconds
+
 
 class Clock:
     def __init__(self):
@@ -29,7 +31,7 @@ class Backend:
         self.gate.set()
 
     def __call__(self, view, avatars, factor):
-        self.gate.wait(5)
+        self.gate.wait(PATIENCE)
         self.asked.append(view)
         self.factor = factor
         self.clock.now += self.seconds + self.seconds_per_pixel * view.width * view.height
@@ -57,7 +59,7 @@ def stage(monkeypatch):
 
 
 def settle(shown):
-    end = time.monotonic() + 5
+    end = time.monotonic() + PATIENCE
     while not shown._worker.idle:
         assert time.monotonic() < end
         time.sleep(0.001)
@@ -125,10 +127,9 @@ def test_small_avatars_get_their_detail_when_the_view_stands_still(stage, monkey
 def test_the_newest_wins_and_asking_never_waits(stage):
     clock, backend, shown, _ = stage
     backend.gate.clear()
-    begin = time.perf_counter()
     for x in range(50):
         shown.want(view_at(x), ())
-    assert time.perf_counter() - begin < 0.5
+    assert not backend.asked  # nothing could have been answered so far
     backend.gate.set()
     settle(shown)
     assert len(backend.asked) <= 2  # the one that had begun, and the newest

@@ -112,7 +112,7 @@ def test_refuses_what_is_no_avatar(tmp_path: Path) -> None:
             load_avatar(path)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(at=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
 def test_a_changed_byte_never_escapes_the_checks(
     at: float, flip: int, members: dict[str, bytes], tmp_path: Path

@@ -182,7 +182,7 @@ def test_truncated_files_are_refused(small, format):
     assert "damaged" in refusal(data[: len(data) // 2])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_no_damage_raises_anything_but_a_sentence(small, data):
     original = encoded(

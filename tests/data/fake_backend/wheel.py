@@ -14,7 +14,7 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     if mode == "full disk":
         sys.exit("OSError: [Errno 28] No space left on device")
     if mode == "slow":
-        time.sleep(60)
+        time.sleep(600)
     name = "emo_avatar-0.1.0-py3-none-any.whl"
     files = {f"emo_avatar/{path.name}": path.read_text() for path in Path("emo_avatar").glob("*.py")}
     files[f"{INFO}/METADATA"] = "Metadata-Version: 2.1\nName: emo-avatar\nVersion: 0.1.0\nProvides-Extra: cuda\n"

@@ -1,5 +1,9 @@
-"""`serve`, misbehaving as the environment variable FAKE says."""
+"""`serve`, misbehaving as the environment variable FAKE says.
 
+What it does depends on what it was asked before and never on the clock: it is the same on slow machines.
+"""
+
+import itertools
 import json
 import os
 import signal
@@ -12,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MODE = os.environ.get("FAKE", "")
 TOKEN = "secret"
-started = time.monotonic()
+looks = itertools.count(1)  # at its status: the first finds it loading, the second ready
 held = set()  # ids of avatars
 cancelled = threading.Event()
 
@@ -74,12 +78,10 @@ class Handler(BaseHTTPRequestHandler):
         self.answer({}, 202)
 
     def status(self):
-        age = time.monotonic() - started
-        if MODE == "hangs" and age > 1.0:
-            time.sleep(60)
-        if MODE == "hangs for a while" and 1.0 < age < 4.0:
-            time.sleep(4.0 - age)
-        if MODE == "dies" and age > 1.0:
+        look = next(looks)
+        if (MODE == "hangs" and look > 2) or (MODE == "hangs for a while" and look == 3):
+            time.sleep(600)
+        if MODE == "dies" and look > 2:
             print("MemoryError: no memory left", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         if MODE == "closes in the middle":
@@ -96,16 +98,16 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer({"version": "0.1.0", "protocol": 1, "ready": False, "failure": failure})
         if MODE == "closes every time":
             self.close_connection = True  # without saying so
-        self.answer({"version": "0.1.0", "protocol": 1, "ready": age > 0.5, "device": {"kind": "cpu", "name": "fake"}})
+        self.answer({"version": "0.1.0", "protocol": 1, "ready": look > 1, "device": {"kind": "cpu", "name": "fake"}})
 
     def events(self):
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for step in range(5):
+        for step in itertools.count() if MODE == "never done" else range(5):
             if cancelled.is_set():
                 return self.chunks({"state": "cancelled"})
-            self.chunks({"state": "running", "fraction": step / 5, "doing": f"step {step}"}, last=False)
+            self.chunks({"state": "running", "fraction": min(step / 5, 1.0), "doing": f"step {step}"}, last=False)
             time.sleep(0.05)
             if MODE == "breaks off" and step == 2:
                 self.close_connection = True
@@ -145,16 +147,16 @@ def app(prog_name=""):
         sys.exit("ImportError: no module named torch")
     if MODE == "says garbage":
         print("Welcome!", flush=True)
-        time.sleep(60)
+        time.sleep(600)
     if MODE == "says nothing":
-        time.sleep(60)
+        time.sleep(600)
     if MODE == "chatters":
         print("x" * 1_000_000, file=sys.stderr, flush=True)
         for number in range(1000):
             print("line", number, file=sys.stderr, flush=True)
     if MODE == "will not end":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         print("child", child.pid, file=sys.stderr, flush=True)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
@@ -167,4 +169,4 @@ def app(prog_name=""):
         print("y" * 10_000_000, flush=True)
     sys.stdin.buffer.read()
     if MODE == "will not end":
-        time.sleep(60)
+        time.sleep(600)
