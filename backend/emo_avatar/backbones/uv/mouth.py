@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 from scipy.ndimage import binary_dilation, distance_transform_edt
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from skimage.draw import polygon2mask
 
@@ -16,7 +18,7 @@ from emo_avatar.backbones.uv.splats import Layer, Splats, flat_splats
 from emo_avatar.backbones.uv.view import MeshView
 from emo_avatar.tracking.topology import INNER_LIPS, MOUTH_CORNERS
 
-ENAMEL = np.array([0.84, 0.80, 0.72])
+ENAMEL, DENTINE = np.array([0.92, 0.84, 0.75]), np.array([0.86, 0.71, 0.55])
 PLAIN = {  # for heads without a texture
     "upper_teeth": ENAMEL,
     "lower_teeth": ENAMEL,
@@ -27,14 +29,22 @@ WHITE_SKIN = (
     0.62  # mean of a face that is lit so that enamel shows its own colour; a darker one is darker for two reasons
 )
 LIGHT_RANGE = (0.75, 1.1)
+GREY_SKIN, COLOURED_SKIN = 0.02, 0.10  # red over blue: in a photo without colours the mouth has none, either
 # Metres from the lips over which light falls to 1 / e; wet enamel and a tongue that lies up catch more of it.
-FALL, TEETH_FALL, TONGUE_FALL = 0.020, 0.045, 0.040
+FALL, TEETH_FALL, TONGUE_FALL = 0.020, 0.070, 0.040
+GUM_REDNESS = 0.15  # of red over green from which the paint of a dental arch is gum
+# How dark it is where neighbouring teeth meet, and metres from there over which it is; likewise under the gum's edge.
+CREVICE, CREVICE_REACH, GUM_SHADE, NECK = 0.70, 0.0010, 0.25, 0.0025
+ARCH_FALL = 0.020  # metres behind the incisors over which the cheeks leave 1 / e of the light
+LOWER_LIGHT = 0.85  # lower teeth stand in the shade of the upper ones
+BLUSH = np.array([1.0, 1.4, 1.5])  # exponents of light in the mouth, which comes back from red walls
 WET, WET_SHADE = 0.0035, 0.65  # metres inside the lips that still have their colour, a little darker
 CORNER, GAP_BRIGHTNESS = 0.012, 0.8  # metres from a corner of the mouth, and of the lips' brightness
 OPEN = 0.03  # least area inside the lips, of the squared width of the mouth, for a mouth to count as open
 TOOTH_BRIGHTNESS = 0.6  # of the skin's: darker pixels between the lips are gaps, tongue or cavity
 BEFORE_TONGUE = 0.0005  # metres
 BEHIND_LIPS = 0.006  # metres, for teeth that the fitted head does not have where the photo shows some
+CROWDED = 24  # texels of other teeth are among so many nearest ones wherever teeth meet
 SIGMA, THICKNESS = 0.65, 0.25  # pixels
 
 
@@ -104,6 +114,7 @@ def mouth_colours(
     if not len(inside):
         return colour
     light = float(np.clip(np.sqrt(skin.mean() / WHITE_SKIN), *LIGHT_RANGE))
+    coloured = np.clip((skin[0] - skin[2] - GREY_SKIN) / (COLOURED_SKIN - GREY_SKIN), 0, 1)
     painted = painted_colour(head, texels.face[inside], texels.barycentric[inside])
     lips = np.flatnonzero(prepared.on_face["lips"][texels.face] & prepared.outer[texels.face])
     depth, nearest = cKDTree(texels.rest[lips]).query(texels.rest[inside])
@@ -113,6 +124,11 @@ def mouth_colours(
         tint = light if teeth is None or not name.endswith("teeth") else teeth / ENAMEL
         reach = TEETH_FALL if name.endswith("teeth") else TONGUE_FALL if name == "tongue" else FALL
         base = plain if painted is None else painted[own]
+        if name.endswith("teeth"):
+            base = tooth_colours(prepared, inside[own], base)
+        if name == "lower_teeth":
+            base = LOWER_LIGHT * base
+        base = base.mean(-1, keepdims=True) + coloured * (base - base.mean(-1, keepdims=True))
         completed[inside[own]] = np.clip(tint * base * np.exp(-depth[own] / reach)[:, None], 0, 1)
     # The cavity starts at the lips in their colour.
     bag = prepared.on_face["mouth_bag"][texels.face[inside]]
@@ -120,3 +136,30 @@ def mouth_colours(
     lip_colour = WET_SHADE * colour[lips[nearest[bag]]]
     completed[inside[bag]] = wet * lip_colour + (1 - wet) * completed[inside[bag]]
     return completed
+
+
+def tooth_colours(prepared: PreparedHead, own: np.ndarray, painted: np.ndarray) -> np.ndarray:
+    """The texels ``own [M]`` of one dental arch as single teeth: enamel, warmer at the neck, dark where teeth meet.
+
+    ``painted [M, 3] or [3]`` tells gum from teeth. The spaces between the teeth of the mesh are too narrow to be empty.
+    """
+    texels, faces = prepared.texels, prepared.head.faces
+    painted = np.broadcast_to(painted, (len(own), 3))
+    gum = painted[:, 0] - painted[:, 1] > GUM_REDNESS
+    if gum.all():
+        return painted
+    used = faces[np.unique(texels.face[own])]
+    ends = np.stack([used, np.roll(used, 1, axis=1)]).reshape(2, -1)
+    n = prepared.head.n_vertices
+    piece = connected_components(coo_matrix((np.ones(ends.shape[1]), ends), (n, n)), directed=False)[1]
+    tooth = piece[faces[texels.face[own], 0]]
+    rest = texels.rest[own]
+    nearest, order = cKDTree(rest[~gum]).query(rest, CROWDED)
+    other = tooth[~gum][order] != tooth[:, None]
+    to_tooth = np.where(other, nearest, np.inf).min(1)
+    to_gum = cKDTree(rest[gum]).query(rest)[0] if gum.any() else np.full(len(own), np.inf)
+    neck = np.exp(-to_gum / NECK)[:, None]
+    enamel = (1 - neck) * ENAMEL + neck * DENTINE
+    light = 1 - CREVICE * np.exp(-((to_tooth / CREVICE_REACH) ** 2))
+    light *= (1 - GUM_SHADE * neck[:, 0]) * np.exp(-(rest[:, 2].max() - rest[:, 2]) / ARCH_FALL)
+    return np.where(gum[:, None], painted, light[:, None] ** BLUSH * enamel)
