@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..errors import AddonError
 
-MESH_BYTES = 32  # of a vertex in one frame of a point cache: place and normal, with what surrounds them
+ALEMBIC_BYTES = 16  # of a vertex in one frame; 12 measured
+USD_BYTES = 64  # of a vertex in one frame; 56 measured, since normals are kept for each corner
 SPLAT_BYTES = 4 * 62  # of a Gaussian in a PLY: 62 floats with three bands of spherical harmonics
 
 
@@ -21,6 +22,7 @@ class Format:
     shared: bool = True  # all avatars together in one file or picture, instead of a file for each
     backend: bool = False  # whether the backend takes part
     camera: bool = False  # whether it shows what the scene's camera sees
+    native: bool = False  # whether an exporter of Blender's own writes it, all at once
 
     @property
     def is_folder(self) -> bool:
@@ -29,10 +31,10 @@ class Format:
 
 _FORMATS = (
     Format("FLAME", "FLAME", "FLAME parameters of each frame, as VHAP has them", ".npz", shared=False),
-    Format("ALEMBIC", "Alembic", "The head meshes, every vertex in every frame", ".abc"),
-    Format("USD", "USD", "The head meshes, every vertex in every frame, and their textures", ".usdz"),
-    Format("GLTF", "glTF", "Armature, morph targets, materials and animation", ".glb"),
-    Format("FBX", "FBX", "Armature, shape keys, materials and animation", ".fbx"),
+    Format("ALEMBIC", "Alembic", "The head meshes, every vertex in every frame", ".abc", native=True),
+    Format("USD", "USD", "The head meshes, every vertex in every frame, and their textures", ".usdz", native=True),
+    Format("GLTF", "glTF", "Armature, morph targets, materials and animation", ".glb", native=True),
+    Format("FBX", "FBX", "Armature, shape keys, materials and animation", ".fbx", native=True),
     Format("PLY", "Splats", "The splats of each frame for other programs", "", ".ply", False, backend=True),
     Format(
         "PNG",
@@ -71,8 +73,8 @@ def estimated_bytes(format: Format, frames: int, *, vertices: int = 0, gaussians
     """How much room an export takes at most, roughly; `vertices` and `gaussians` of all avatars together."""
     per_frame = {
         "FLAME": 4 * 121,
-        "ALEMBIC": MESH_BYTES * vertices,
-        "USD": MESH_BYTES * vertices,
+        "ALEMBIC": ALEMBIC_BYTES * vertices,
+        "USD": USD_BYTES * vertices,
         "GLTF": 4 * 180,
         "FBX": 40 * 180,
         "PLY": SPLAT_BYTES * gaussians,
@@ -81,4 +83,5 @@ def estimated_bytes(format: Format, frames: int, *, vertices: int = 0, gaussians
         "MP4": pixels // 2,
     }[format.name]
     morphs = 136 * 24 * vertices if format.name in ("GLTF", "FBX") else 0
-    return frames * per_frame + morphs + (1 << 20)
+    textures = 8 << 20 if format.native else 0
+    return frames * per_frame + morphs + textures + (1 << 20)

@@ -7,7 +7,7 @@ the file depends on handlers, drivers, constraints or this extension.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,13 @@ def missing(format_name: str) -> str | None:
     return None
 
 
-def export(context: Any, format_name: str, path: Path, takes: list[Take], fps: float, start: int) -> None:
+def export(context: Any, format_name: str, path: Path, takes: Sequence[Take], fps: float, start: int) -> None:
     """Main thread: write the takes' meshes and rigs to `path`, their first frame at `start`."""
-    with _stage(context, takes, fps, start) as scene, _textures_on_disk(scene, path.parent):
+    with (
+        _stage(context, takes, fps, start) as scene,
+        _textures_on_disk(scene, path.parent),
+        _progress(context, scene),
+    ):
         end = scene.frame_end
         try:
             if format_name == "ALEMBIC":
@@ -71,17 +75,24 @@ def export(context: Any, format_name: str, path: Path, takes: list[Take], fps: f
             else:
                 raise ValueError(format_name)
         except RuntimeError as error:  # its own report
-            raise AddonError(f"Blender could not export this: {str(error).strip()}") from error
+            raise AddonError(f"Blender could not export this: {_last_words(error)}") from error
         if not path.is_file():
             raise AddonError("Blender's exporter has written nothing; its console says why.")
 
 
+def _last_words(error: RuntimeError) -> str:
+    """What an exporter's report comes down to: its last line, where that is a whole traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("Location:")]
+    return lines[-1].removeprefix("Error: ") if lines else "it does not say why"
+
+
 @contextlib.contextmanager
-def _stage(context: Any, takes: list[Take], fps: float, start: int) -> Iterator[Any]:
+def _stage(context: Any, takes: Sequence[Take], fps: float, start: int) -> Iterator[Any]:
     """A scene with baked copies, selected, which is the window's scene until the block ends."""
     before = {kind: set(getattr(bpy.data, kind)) for kind in _KINDS}
     window, scene_before = context.window, context.scene
-    names = [(thing, thing.name) for take in takes for thing in (take.avatar, take.avatar.emo_avatar.head) if thing]
+    avatars = [take.found() for take in takes]
+    names = [(thing, thing.name) for avatar in avatars for thing in (avatar, avatar.emo_avatar.head) if thing]
     scene = bpy.data.scenes.new("Emo Avatar Export")
     try:
         scene.render.fps, scene.render.fps_base = _rate(fps)
@@ -108,6 +119,23 @@ def _stage(context: Any, takes: list[Take], fps: float, start: int) -> Iterator[
 
 
 @contextlib.contextmanager
+def _progress(context: Any, scene: Any) -> Iterator[None]:
+    """Until the block ends, the mouse pointer counts the per cent of the frames that an exporter has come to."""
+    manager, first, count = context.window_manager, scene.frame_start, scene.frame_end - scene.frame_start + 1
+
+    def on_frame(at: Any, *_: Any) -> None:
+        manager.progress_update(min(max(at.frame_current - first + 1, 0), count) * 100 / count)
+
+    manager.progress_begin(0, 100)
+    bpy.app.handlers.frame_change_post.append(on_frame)
+    try:
+        yield
+    finally:
+        bpy.app.handlers.frame_change_post.remove(on_frame)
+        manager.progress_end()
+
+
+@contextlib.contextmanager
 def _textures_on_disk(scene: Any, folder: Path) -> Iterator[None]:
     """Files, until the block ends, for images that only the .blend holds: FBX embeds nothing else."""
     materials = {slot.material for thing in scene.objects for slot in thing.material_slots if slot.material is not None}
@@ -119,7 +147,10 @@ def _textures_on_disk(scene: Any, folder: Path) -> Iterator[None]:
             if image.packed_file is not None or image.source == "GENERATED":
                 paths[image] = image.filepath_raw
                 file = folder / f"{bpy.path.clean_name(image.name)}.png"
-                image.save(filepath=str(file))
+                try:
+                    image.save(filepath=str(file))
+                except RuntimeError as error:
+                    raise AddonError(f"The texture {image.name} could not be written: {_last_words(error)}") from error
                 image.filepath_raw = str(file)
         yield
     finally:
@@ -132,7 +163,7 @@ _KINDS = ("objects", "meshes", "armatures", "actions")  # what `_bake` makes cop
 
 def _bake(scene: Any, take: Take, start: int, names: Mapping[Any, str]) -> None:
     """A copy of an avatar with one key per frame for all that moves."""
-    source = take.avatar
+    source = take.found()
     frames = start + np.arange(len(take.times))
     rig = _plain_copy(source, names[source])
     rig.emo_avatar.kind = "none"  # nothing evaluates the copy

@@ -1,15 +1,23 @@
-"""What avatars do over a range of frames, sampled from what Blender shows: the source of every export."""
+"""What avatars do over a range of frames, sampled from what Blender shows: the source of every export.
+
+All that is kept is plain data: while an export runs, the artist may undo, rename, or open another file.
+"""
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..errors import AddonError
 from ..model import flame, storage
-from ..view import shown
+from ..model.reference import Reference
+from ..ops.jobs import Job
+from ..view import shown, source
 from ..view.camera import View
 from ..view.picture import POSE_FIELDS, Shown
 from ..view.viewport import camera_view
@@ -17,19 +25,41 @@ from ..view.viewport import camera_view
 SLICE = 0.05  # seconds that the main thread samples before it looks after the user again
 
 
-@dataclass
+@dataclass(frozen=True)
 class Take:
     """One avatar's T frames, filled one by one."""
 
-    avatar: Any  # the armature object
+    avatar: Reference  # the armature object
+    avatar_id: str
+    kinematics: flame.Kinematics
+    identity: np.ndarray  # [20] of an open head; [0] of a person, who is in the template that the numbers belong to
     times: list[float]  # [T] frames of the scene
     keys: dict[str, np.ndarray]  # [T] value of each shape key of the head mesh
     transforms: np.ndarray  # [T, 5, 4, 4] of the bones, FLAME space, from `shown.bone_transforms`
     world: np.ndarray  # [T, 4, 4] of the armature object, Blender's world
 
-    @property
-    def avatar_id(self) -> str:
-        return self.avatar.emo_avatar.avatar_id
+    @classmethod
+    def of(cls, avatar: Any, times: list[float]) -> Take:
+        """An avatar's take, yet to be filled."""
+        count, settings = len(times), avatar.emo_avatar
+        keys = _shape_keys(avatar)
+        return cls(
+            avatar=Reference.to(avatar),
+            avatar_id=settings.avatar_id,
+            kinematics=storage.read_rig(avatar).kinematics,
+            identity=np.array(settings.identity) if settings.kind == "open" else np.zeros(0),
+            times=times,
+            keys={name: np.zeros(count) for name in (keys.key_blocks.keys()[1:] if keys is not None else ())},
+            transforms=np.zeros((count, 5, 4, 4)),
+            world=np.zeros((count, 4, 4)),
+        )
+
+    def found(self) -> Any:
+        """Main thread: the armature object. `AddonError` when it is gone."""
+        avatar = self.avatar.find()
+        if avatar is None:
+            raise AddonError(f"{self.avatar.key[0]} is gone: nothing was exported.")
+        return avatar
 
     @property
     def expression(self) -> np.ndarray:  # [T, 100]
@@ -38,15 +68,14 @@ class Take:
 
     def poses(self) -> dict[str, np.ndarray]:
         """FLAME parameters by name, [T, 100], [T, 6] or [T, 3] float32."""
-        kinematics = storage.read_rig(self.avatar).kinematics
         rows = [
-            shown.flame_pose(kinematics, expression, transforms)
+            shown.flame_pose(self.kinematics, expression, transforms)
             for expression, transforms in zip(self.expression, self.transforms, strict=True)
         ]
         return {name: np.stack([row[name] for row in rows]).astype(np.float32) for name in POSE_FIELDS}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pictures:
     """What the scene's camera sees in T frames, filled one by one."""
 
@@ -54,48 +83,65 @@ class Pictures:
     casts: list[tuple[Shown, ...]]
 
 
-def empty_takes(avatars: list[Any], times: list[float]) -> list[Take]:
-    """Takes to be filled by `sample`."""
-    count = len(times)
-    takes = []
-    for avatar in avatars:
-        keys = _shape_keys(avatar)
-        names = keys.key_blocks.keys()[1:] if keys is not None else []
-        empty = {name: np.zeros(count) for name in names}
-        takes.append(Take(avatar, times, empty, np.zeros((count, 5, 4, 4)), np.zeros((count, 4, 4))))
-    return takes
+@dataclass(frozen=True)
+class Stage:
+    """Where takes are sampled."""
 
+    scene: Reference
+    layer: str  # of the scene
+    takes: Sequence[Take]
+    pictures: Pictures | None = None
 
-def sample_some(context: Any, takes: list[Take], row: int, pictures: Pictures | None = None) -> int:
-    """Main thread: sample rows for a moment, one at least; returns the row to go on with."""
-    end = time.monotonic() + SLICE
-    while row < len(takes[0].times):
-        sample(context, takes, row, pictures)
-        row += 1
-        if time.monotonic() >= end:
-            break
-    return row
+    @property
+    def times(self) -> list[float]:  # [T] frames of the scene
+        return self.takes[0].times
 
+    def record(self, job: Job, share: float) -> None:
+        """In a thread, as the first `share` of a job: fill all takes, and show again the frame that was shown."""
+        shown_at = source.in_main_thread(lambda: self._found().frame_current_final)
+        try:
+            row = 0
+            while row < len(self.times):
+                row = source.in_main_thread(functools.partial(self.sample_some, row))
+                job.report(share * row / len(self.times), f"Frame {row} of {len(self.times)}")
+        finally:
+            source.in_main_thread(lambda: go_to(self.scene.find(), shown_at))
 
-def sample(context: Any, takes: list[Take], row: int, pictures: Pictures | None = None) -> None:
-    """Main thread: go to the frame of a row, and read what Blender shows there."""
-    scene = context.scene
-    go_to(scene, takes[0].times[row])
-    depsgraph = context.evaluated_depsgraph_get()
-    for take in takes:
-        armature = take.avatar.evaluated_get(depsgraph)
-        keys = _shape_keys(take.avatar)
-        if keys is not None:
-            blocks = keys.evaluated_get(depsgraph).key_blocks
-            for name, values in take.keys.items():
-                values[row] = 0.0 if blocks[name].mute else blocks[name].value
-        take.transforms[row] = shown.bone_transforms(armature)
-        take.world[row] = armature.matrix_world
-    if pictures is not None:
-        chosen = {take.avatar.name_full for take in takes}
-        cast = shown.cast(depsgraph, only=chosen)
-        pictures.views.append(camera_view(scene.camera, depsgraph, *picture_size(scene), cast))
-        pictures.casts.append(cast.avatars)
+    def sample_some(self, row: int) -> int:
+        """Main thread: sample rows for a moment, one at least; returns the row to go on with."""
+        end = time.monotonic() + SLICE
+        while row < len(self.times):
+            self.sample(row)
+            row += 1
+            if time.monotonic() >= end:
+                break
+        return row
+
+    def sample(self, row: int) -> None:
+        """Main thread: go to the frame of a row, and read what Blender shows there."""
+        scene = self._found()
+        go_to(scene, self.times[row])
+        depsgraph = scene.view_layers[self.layer].depsgraph
+        avatars = [take.found() for take in self.takes]
+        for take, avatar in zip(self.takes, avatars, strict=True):
+            armature = avatar.evaluated_get(depsgraph)
+            keys = _shape_keys(avatar)
+            if keys is not None:
+                blocks = keys.evaluated_get(depsgraph).key_blocks
+                for name, values in take.keys.items():
+                    values[row] = 0.0 if blocks[name].mute else blocks[name].value
+            take.transforms[row] = shown.bone_transforms(armature)
+            take.world[row] = armature.matrix_world
+        if self.pictures is not None:
+            cast = shown.cast(depsgraph, only={avatar.name_full for avatar in avatars})
+            self.pictures.views.append(camera_view(scene.camera, depsgraph, *picture_size(scene), cast))
+            self.pictures.casts.append(cast.avatars)
+
+    def _found(self) -> Any:
+        scene = self.scene.find()
+        if scene is None or self.layer not in scene.view_layers:
+            raise AddonError(f"The scene {self.scene.key[0]} is gone: nothing was exported.")
+        return scene
 
 
 def picture_size(scene: Any) -> tuple[int, int]:
@@ -106,7 +152,9 @@ def picture_size(scene: Any) -> tuple[int, int]:
 
 
 def go_to(scene: Any, moment: float) -> None:
-    """Show a frame of the scene, or a moment between two."""
+    """Show a frame of a scene, or a moment between two; of one that is gone, nothing."""
+    if scene is None:
+        return
     whole = int(np.floor(moment))
     scene.frame_set(whole, subframe=moment - whole)
 

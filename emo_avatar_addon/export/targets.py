@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -34,6 +36,23 @@ def check_target(path: Path, *, folder: bool, overwrite: bool, needed: int) -> N
         raise AddonError(
             f"The export takes some {_size(needed)}, and {_size(free)} are free there: choose another disk."
         )
+
+
+def reserve(folder: Path, needed: int) -> None:
+    """`AddonError` when so many bytes do not fit into a folder now, quotas and all. On a disk that fills up Blender's
+    own exporters leave half a file, or end Blender."""
+    full = AddonError(
+        f"The export takes some {_size(needed)}, and there is less room in {folder}: choose another disk."
+    )
+    if shutil.disk_usage(folder).free < needed:
+        raise full
+    if hasattr(os, "posix_fallocate"):  # elsewhere free bytes are those that this user may have
+        with tempfile.TemporaryFile(dir=folder) as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, needed)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise full from error
 
 
 @contextlib.contextmanager

@@ -1,23 +1,28 @@
 """One dialog for every export. Where it goes, and whether it fits there, is checked before the work begins."""
 
 import functools
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bpy
-import numpy as np
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, StringProperty
 
 from ..errors import AddonError
 from ..export import native, pictures, splats, takes
 from ..export.flame_npz import write_flame_npz
 from ..export.formats import FORMATS, Format, estimated_bytes, sample_times, targets
-from ..export.targets import check_target, whole_file
+from ..export.targets import check_target, reserve, whole_file
+from ..model.reference import Reference
 from ..timeline import evaluation
+from ..ui.text import paragraph
 from ..view import source
 from .jobs import Job, JobOperator, Work
 
 MOST_FRAMES = 20_000  # what the backend takes at once
+NO_WAY_BACK = (
+    "Esc cancels while the frames are sampled. After that Blender's own exporter writes, which cannot be cancelled."
+)
 BACKEND_SHARE = 0.3  # of the progress bar, for sampling, when the backend goes on from there
 
 
@@ -114,21 +119,23 @@ class EMOAVATAR_OT_export(ExportSettings, JobOperator):
         if self.format == "MP4":
             layout.prop(self, "background")
         layout.prop(self, "overwrite")
+        if FORMATS[self.format].native:
+            paragraph(layout, context, NO_WAY_BACK, "INFO")
 
     # --- the work
 
     def begin(self, context: Any) -> Work:
         kind, scene = FORMATS[self.format], context.scene
         avatars = self._chosen(context, kind)
-        self._fps = self.fps if self.own_fps else scene.render.fps / scene.render.fps_base
-        times = self._times(scene)
-        self._paths = targets(kind, Path(bpy.path.abspath(self.filepath)), [avatar.name for avatar in avatars])
+        fps = self.fps if self.own_fps else scene.render.fps / scene.render.fps_base
+        times = self._times(scene, fps)
+        paths = targets(kind, Path(bpy.path.abspath(self.filepath)), [avatar.name for avatar in avatars])
         width, height = takes.picture_size(scene)
-        vertices = sum(len(avatar.emo_avatar.head.data.vertices) for avatar in avatars if avatar.emo_avatar.head)
+        vertices = _vertices(context, avatars)
         needed = estimated_bytes(kind, len(times), vertices=vertices, pixels=width * height)
         # Of a file, not of a folder, the file browser has shown in red that it would be replaced
-        overwrite = self.overwrite or (self._browsed and len(self._paths) == 1 and not kind.is_folder)
-        for path in self._paths:
+        overwrite = self.overwrite or (self._browsed and len(paths) == 1 and not kind.is_folder)
+        for path in paths:
             check_target(path, folder=kind.is_folder, overwrite=overwrite, needed=needed)
         self.needs_backend = kind.backend
         if kind.backend:
@@ -136,43 +143,18 @@ class EMOAVATAR_OT_export(ExportSettings, JobOperator):
         if not evaluation.settle():
             for sentence in filter(None, map(evaluation.trouble, avatars)):
                 self.report({"WARNING"}, f"The last evaluated motion is exported: {sentence}")
-        self._takes = takes.empty_takes(avatars, times)
-        self._pictures = takes.Pictures([], []) if kind.camera else None
-        ids = [take.avatar_id for take in self._takes]
-        background, shown_at = tuple(self.background), scene.frame_current_final
+        stage = takes.Stage(
+            scene=Reference.to(scene),
+            layer=context.view_layer.name,
+            takes=[takes.Take.of(avatar, times) for avatar in avatars],
+            pictures=takes.Pictures([], []) if kind.camera else None,
+        )
+        return functools.partial(_record, Order(kind, stage, paths, fps, needed, tuple(self.background)))
 
-        def work(job: Job) -> None:
-            share = BACKEND_SHARE if kind.backend else 1.0
-            client = job.client() if kind.backend else None
-            if client is not None and kind.name == "PLY":
-                splats.check_room(client, ids, len(times), self._paths)
-            try:
-                self._sample(context, job, share)
-            finally:
-                source.in_main_thread(lambda: takes.go_to(scene, shown_at))
-            if client is None:
-                return  # the rest is for the main thread
-            if kind.name == "PLY":
-                splats.export(client, job, self._takes, self._paths, self._fps, share)
-            elif self._pictures is not None and kind.name == "MP4":
-                pictures.export_video(client, job, self._pictures, self._paths[0], self._fps, background, share)
-            elif self._pictures is not None:
-                pictures.export_sequence(kind.name, client, job, self._pictures, self._paths[0], share)
-
-        return work
-
-    def finished(self, context: Any, result: None) -> set[str] | None:
-        kind = FORMATS[self.format]
-        if kind.name == "FLAME":
-            for take, path in zip(self._takes, self._paths, strict=True):
-                with whole_file(path) as temporary:
-                    write_flame_npz(temporary, take.poses(), fps=self._fps, identity=_identity(take.avatar))
-        elif not kind.backend:
-            start = round(self._takes[0].times[0])
-            with whole_file(self._paths[0]) as temporary:
-                native.export(context, kind.name, temporary, self._takes, self._fps, start)
-        names = ", ".join(path.name for path in self._paths)
-        self.report({"INFO"}, f"Exported {len(self._takes[0].times)} frames at {self._fps:g} fps: {names}")
+    def finished(self, context: Any, result: Any) -> set[str] | None:
+        _write(context, result)
+        names = ", ".join(path.name for path in result.paths)
+        self.report({"INFO"}, f"Exported {len(result.stage.times)} frames at {result.fps:g} fps: {names}")
         return None
 
     def _chosen(self, context: Any, kind: Format) -> list[Any]:
@@ -191,7 +173,7 @@ class EMOAVATAR_OT_export(ExportSettings, JobOperator):
             raise AddonError("There is no camera to take pictures with: add one, or make one active.")
         return avatars
 
-    def _times(self, scene: Any) -> list[float]:
+    def _times(self, scene: Any, fps: float) -> list[float]:
         start, end = scene.frame_start, scene.frame_end
         if self.frames == "CUSTOM":
             start, end = self.frame_start, self.frame_end
@@ -199,17 +181,64 @@ class EMOAVATAR_OT_export(ExportSettings, JobOperator):
             start, end = scene.frame_preview_start, scene.frame_preview_end
         if end < start:
             raise AddonError(f"The last frame, {end}, comes before the first, {start}: exchange them.")
-        times = sample_times(start, end, scene.render.fps / scene.render.fps_base, self._fps)
+        times = sample_times(start, end, scene.render.fps / scene.render.fps_base, fps)
         if len(times) > MOST_FRAMES:
             raise AddonError(f"{len(times)} frames are too many for one export; {MOST_FRAMES} is the most.")
         return times
 
-    def _sample(self, context: Any, job: Job, share: float) -> None:
-        """Every frame, some at a time in the main thread, which looks after the user in between."""
-        row, total = 0, len(self._takes[0].times)
-        while row < total:
-            row = source.in_main_thread(functools.partial(takes.sample_some, context, self._takes, row, self._pictures))
-            job.report(share * row / total, f"Frame {row} of {total}")
+
+@dataclass(frozen=True)
+class Order:
+    """What is exported, without the operator that was asked to."""
+
+    kind: Format
+    stage: takes.Stage
+    paths: list[Path]
+    fps: float
+    needed: int  # bytes, roughly
+    background: tuple[float, ...]  # sRGB, of a video
+
+
+def _record(order: Order, job: Job) -> Order:
+    """In a thread: sample the frames, and write what the backend takes part in."""
+    kind, stage = order.kind, order.stage
+    if not kind.backend:
+        stage.record(job, 1.0)
+        job.report(1.0, "Blender writes the file and cannot be interrupted" if kind.native else "")
+        return order
+    client = job.client()
+    if kind.name == "PLY":
+        splats.check_room(client, [take.avatar_id for take in stage.takes], len(stage.times), order.paths)
+    stage.record(job, BACKEND_SHARE)
+    if kind.name == "PLY":
+        splats.export(client, job, stage.takes, order.paths, order.fps, BACKEND_SHARE)
+    elif stage.pictures is not None and kind.name == "MP4":
+        path, background = order.paths[0], order.background
+        pictures.export_video(client, job, stage.pictures, path, order.fps, background, BACKEND_SHARE)
+    elif stage.pictures is not None:
+        pictures.export_sequence(kind.name, client, job, stage.pictures, order.paths[0], BACKEND_SHARE)
+    return order
+
+
+def _write(context: Any, order: Order) -> None:
+    """Main thread: write what has been sampled, but for what the backend has written already."""
+    if order.kind.name == "FLAME":
+        for take, path in zip(order.stage.takes, order.paths, strict=True):
+            with whole_file(path) as temporary:
+                write_flame_npz(temporary, take.poses(), fps=order.fps, identity=take.identity)
+    elif order.kind.native:
+        with whole_file(order.paths[0]) as temporary:
+            for folder in (temporary.parent, Path(bpy.app.tempdir)):  # USD is packed in the one and moved to the other
+                reserve(folder, order.needed)
+            start = round(order.stage.times[0])
+            native.export(context, order.kind.name, temporary, order.stage.takes, order.fps, start)
+
+
+def _vertices(context: Any, avatars: list[Any]) -> int:
+    """How many the head meshes have together, with what modifiers add."""
+    depsgraph = context.evaluated_depsgraph_get()
+    heads = [avatar.emo_avatar.head for avatar in avatars if avatar.emo_avatar.head is not None]
+    return sum(len(head.evaluated_get(depsgraph).data.vertices) for head in heads)
 
 
 def avatars_of(context: Any, which: str) -> list[Any]:
@@ -227,11 +256,6 @@ def avatars_of(context: Any, which: str) -> list[Any]:
         if chosen[which]:
             found.append(thing)
     return found
-
-
-def _identity(avatar: Any) -> Any:
-    """An open head's identity; a person's is in the template that the numbers belong to."""
-    return np.array(avatar.emo_avatar.identity) if avatar.emo_avatar.kind == "open" else np.zeros(0)
 
 
 CLASSES = (EMOAVATAR_OT_export,)

@@ -144,6 +144,7 @@ class JobOperator(EmoOperator):
         if state != self._drawn:
             self._drawn = state
             mainloop.redraw(status_bar=True)
+            return {"PASS_THROUGH"}  # drawn first: what `finished` does may take a while
         if not self._job.done:
             return {"PASS_THROUGH"}
         return guarded(self, lambda: self._end(context))

@@ -22,6 +22,7 @@ from ..link import session
 from ..link.client import Client
 from ..link.latest import Latest
 from ..model import copies, head_object, properties, storage
+from ..model.reference import Reference
 from . import bake, driving, track
 from .drive import Drive
 from .motion import Motion
@@ -38,9 +39,9 @@ _MAIN_TIMEOUT = 10.0  # a main thread that does not run its timers for so long d
 
 @dataclass
 class Entry:
-    """One avatar of this file. Bpy objects are not kept: undo moves them."""
+    """One avatar of this file."""
 
-    key: tuple[str, str | None]  # name and library, to find it by
+    avatar: Reference
     scene: int = 0  # session uid of the scene whose frames it is evaluated for
     track: Track | None = None
     live: Track | None = None  # shown in its place until the frame changes: settings that are set and not keyed
@@ -87,8 +88,7 @@ def mark(avatar: bpy.types.Object, reshow: bool = False) -> None:
     if avatar.session_uid not in _entries and not properties.is_avatar(avatar):
         return
     _marked.add(avatar.session_uid)
-    entry = _entries.setdefault(avatar.session_uid, Entry(_key(avatar)))
-    entry.key = _key(avatar)
+    entry = _entries.setdefault(avatar.session_uid, Entry(Reference.to(avatar)))
     entry.reshow |= reshow
     _look_soon()
 
@@ -419,14 +419,7 @@ def close() -> None:
 def find(uid: int) -> bpy.types.Object | None:
     """The avatar's object now, wherever undo has put it and whatever it is called by now."""
     entry = _entries.get(uid)
-    if entry is None:
-        return None
-    found = bpy.data.objects.get(entry.key)
-    if found is None or found.session_uid != uid:
-        found = next((thing for thing in bpy.data.objects if thing.session_uid == uid), None)
-        if found is not None:
-            entry.key = _key(found)
-    return found
+    return entry.avatar.find() if entry is not None else None
 
 
 def _restore(entry: Entry, avatar: bpy.types.Object) -> None:
@@ -456,10 +449,6 @@ def _look() -> float | None:
         return RENDER_POLL
     refresh()
     return 0.0 if _marked else None
-
-
-def _key(avatar: bpy.types.Object) -> tuple[str, str | None]:
-    return avatar.name, avatar.library.filepath if avatar.library else None
 
 
 def _scene_of(avatar: bpy.types.Object) -> bpy.types.Scene | None:

@@ -8,8 +8,12 @@ import addon_utils
 import bpy
 import numpy as np
 import pytest
+from bl_ext.user_default.emo_avatar.emo_avatar_addon import mainloop
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.errors import AddonError
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.export import takes
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import flame, head_file, head_object, storage
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.model.reference import Reference
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.ops import jobs
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import evaluation
 from mathutils import Quaternion
 
@@ -159,8 +163,8 @@ def test_a_moved_root_comes_back_as_rotation_and_translation(scene, head):
     head.animation_data_clear()
     head.emo_avatar.head.data.shape_keys.animation_data.action = None
     head_object.apply(head, values, 0)
-    (take,) = takes.empty_takes([head], [1.0])
-    takes.sample(bpy.context, [take], 0)
+    take = takes.Take.of(head, [1.0])
+    takes.Stage(Reference.to(scene), bpy.context.view_layer.name, [take]).sample(0)
     for name, array in take.poses().items():
         np.testing.assert_allclose(array, asked[name], atol=1e-5)
 
@@ -230,6 +234,58 @@ def test_the_frame_that_is_shown_stays(scene, head, tmp_path):
     scene.frame_set(7)
     exported("FLAME", tmp_path / "a.npz")
     assert scene.frame_current == 7
+
+
+# --- while the artist goes on
+
+
+@pytest.fixture
+def recording(scene, head):
+    """A long recording in its thread, begun; the job."""
+    stage = takes.Stage(
+        Reference.to(scene), bpy.context.view_layer.name, [takes.Take.of(head, [float(n) for n in range(1, 2001)])]
+    )
+    job = jobs.Job("Recording")
+    job.start(lambda job: stage.record(job, 1.0))
+    assert mainloop.drain(lambda: job.fraction > 0, 60)
+    yield job
+    job.cancel()
+    assert mainloop.drain(lambda: job.done, 60)
+
+
+def test_another_file_ends_an_export_and_is_left_alone(recording):
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    bpy.context.scene.frame_set(77)
+    assert mainloop.drain(lambda: recording.done, 60)
+    with pytest.raises(AddonError, match="is gone"):
+        recording.outcome()
+    assert bpy.context.scene.frame_current == 77
+
+
+def test_undo_and_renaming_do_not_end_an_export(scene, head):
+    bpy.ops.ed.undo_push(message="before")
+    head.location.z = 5
+    bpy.ops.ed.undo_push(message="moved")
+    stage = takes.Stage(
+        Reference.to(scene), bpy.context.view_layer.name, [takes.Take.of(head, [float(n) for n in range(1, 101)])]
+    )
+    job = jobs.Job("Recording")
+    job.start(lambda job: stage.record(job, 1.0))
+    assert mainloop.drain(lambda: job.fraction > 0, 60)
+    bpy.ops.ed.undo()
+    bpy.data.objects["Ada"].name = "Eve"
+    assert mainloop.drain(lambda: job.done, 60)
+    job.outcome()
+    assert stage.takes[0].world[-1].any()
+
+
+def test_cancelled_export_shows_the_frame_that_was_shown(recording):
+    bpy.context.scene.frame_set(77)  # the recording goes on to other frames
+    recording.cancel()
+    assert mainloop.drain(lambda: recording.done, 60)
+    with pytest.raises(jobs.Cancelled):
+        recording.outcome()
+    assert bpy.context.scene.frame_current == FRAMES.start
 
 
 # --- with splats

@@ -1,12 +1,13 @@
 """Files and folders: checked before, whole or not at all after."""
 
+import errno
 import os
 import shutil
 import sys
 
 import pytest
 from emo_avatar_addon.errors import AddonError
-from emo_avatar_addon.export.targets import check_target, whole_file, whole_folder
+from emo_avatar_addon.export.targets import check_target, reserve, whole_file, whole_folder
 
 
 def check(path, folder=False, overwrite=False, needed=1):
@@ -86,3 +87,18 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
     with pytest.raises(AddonError, match="0 kB are free"):
         check(path, needed=1 << 20)
+
+
+def test_room_is_made_sure_of_by_taking_it(tmp_path, monkeypatch):
+    reserve(tmp_path, 1 << 20)
+    with pytest.raises(AddonError, match="less room"):
+        reserve(tmp_path, 1 << 60)
+    if hasattr(os, "posix_fallocate"):
+
+        def refuse(*_):
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+        with pytest.raises(AddonError, match="less room"):
+            reserve(tmp_path, 1)
+    assert os.listdir(tmp_path) == []
