@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from bl_ext.user_default.emo_avatar.emo_avatar_addon import mainloop
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.errors import AddonError
-from bl_ext.user_default.emo_avatar.emo_avatar_addon.export import takes
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.export import native, takes
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import flame, head_file, head_object, storage
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.model.reference import Reference
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.ops import jobs
@@ -234,6 +234,20 @@ def test_the_frame_that_is_shown_stays(scene, head, tmp_path):
     scene.frame_set(7)
     exported("FLAME", tmp_path / "a.npz")
     assert scene.frame_current == 7
+
+
+def test_an_exporter_that_fails_says_so_in_one_sentence(scene, head, tmp_path, monkeypatch):
+    def fail(**_):
+        raise RuntimeError(
+            "Error: Python: Traceback (most recent call last):\n  File x\nOSError: No space left on device\n"
+        )
+
+    monkeypatch.setitem(native._EXPORTERS, "GLTF", fail)
+    monkeypatch.setattr(native, "missing", lambda _: None)
+    with pytest.raises(RuntimeError, match="could not export this: OSError: No space left on device") as refused:
+        bpy.ops.emo_avatar.export(format="GLTF", filepath=str(tmp_path / "a.glb"))
+    assert "Traceback" not in str(refused.value) and os.listdir(tmp_path) == []
+    assert [scene.name for scene in bpy.data.scenes] == [scene.name]
 
 
 # --- while the artist goes on
