@@ -8,7 +8,7 @@ import numpy as np
 
 from emo_avatar.head.data import JOINTS, HeadData
 from emo_avatar.render.light_kernels import bilinear
-from emo_avatar.render.lighting import FILL, KEY, Lamp, ViewAxes, linear
+from emo_avatar.render.lighting import Lamp, Light, ViewAxes, linear
 
 EYES = {"eye_left": "left_eye", "eye_right": "right_eye"}  # part: joint
 
@@ -103,8 +103,11 @@ def eye_light(
     outward: np.ndarray,  # [N, 3] unit, to the viewer
     open_share: np.ndarray,  # [N]
     lit: np.ndarray,  # [N] share of the key light
+    light: Light,
+    wetness: float = 1.0,
 ) -> np.ndarray:  # [N, 3] linear light
-    """Light that one eye sends to the viewer."""
+    """Light that one eye sends to the viewer; ``wetness`` above 1 has tears mirror more of it."""
+    key_lamp, fill_lamp, _ = light.lamps
     eye = _Eye.of(head, vertices, part)
     iris_angle = np.arcsin(np.clip(IRIS_RADIUS / eye.radius, 0, 0.9))
     limbus, rim = np.cos(iris_angle), np.sin(iris_angle)
@@ -130,10 +133,10 @@ def eye_light(
         albedo = bilinear(texture, _disc_uv(head, part, direction))
 
     world = local @ eye.axes
-    key = axes.direction(KEY)
+    key = axes.direction(key_lamp)
     shaded = np.sqrt(open_share)[:, None]
-    irradiance = axes.ambient(world) * open_share[:, None]
-    for lamp, reach in ((KEY, lit), (FILL, 1.0)):
+    irradiance = light.ambient_on(axes, world) * open_share[:, None]
+    for lamp, reach in ((key_lamp, lit), (fill_lamp, 1.0)):
         cosine = world @ axes.direction(lamp)
         spread = np.clip((cosine + WHITE_WRAP) / (1 + WHITE_WRAP), 0, None) * reach
         irradiance = irradiance + spread[:, None] * np.array(lamp.colour) * shaded
@@ -146,7 +149,7 @@ def eye_light(
     fresnel = REFLECTANCE + (1 - REFLECTANCE) * (1 - np.clip(-(normal * ray).sum(1), 0, 1)) ** 5
     glint = sum(
         _mirrored(lamp, axes, reflected)[:, None] * np.array(lamp.colour) * gain * seen[:, None]
-        for lamp, gain, seen in ((KEY, 14.0, np.clip(2 * lit, 0, 1)), (FILL, 4.0, open_share))
+        for lamp, gain, seen in ((key_lamp, 14.0, np.clip(2 * lit, 0, 1)), (fill_lamp, 4.0, open_share))
     )
-    sheen = axes.ambient(reflected) * open_share[:, None]
-    return albedo * irradiance + fresnel[:, None] * (glint + sheen)
+    sheen = light.ambient_on(axes, reflected) * open_share[:, None]
+    return albedo * irradiance + wetness * fresnel[:, None] * (glint + sheen)

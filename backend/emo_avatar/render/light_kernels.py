@@ -44,9 +44,9 @@ SPIRAL = [p for r, a in zip(_RADIUS, _ANGLE, strict=True) for p in (r * math.cos
 
 # The numbers of a view, as `illuminate` reads them: the camera's position and rotation, its focal length and image
 # size in pixels; the key light's world-to-camera rows, focal length, centre and image size; then, of each lamp, the
-# direction and the colour; the light of the sky and of the ground
+# direction and the colour; the ambient light's nine terms by colour
 LAMP_COUNT = 3
-VIEW_NUMBERS = 3 + 9 + 3 + 12 + 1 + 2 + 1 + 6 * LAMP_COUNT + 6
+VIEW_NUMBERS = 3 + 9 + 3 + 12 + 1 + 2 + 1 + 6 * LAMP_COUNT + 27
 
 
 @kernel
@@ -176,7 +176,7 @@ def _illuminate(
     lamp_rows = [take(4) for _ in range(3)]
     lamp_focal, lamp_x, lamp_y, lamp_size = take(4)
     lamps = [(take(3), take(3)) for _ in range(LAMP_COUNT)]
-    sky, ground = take(3), take(3)
+    ambient = [take(3) for _ in range(9)]
 
     surface = emit.load_columns(seen, first, SURFACE)
     point, material = surface[POINT : POINT + 3], surface[MATERIAL : MATERIAL + 5]
@@ -194,7 +194,17 @@ def _illuminate(
     share = _lit_share(emit, shadow, point, normal, lamp_rows, lamp_focal, lamp_x, lamp_y, lamp_size)
     tilted = _in_relief(emit, height, x, y, width, image_height, focal / own_depth, normal, right, down)
     colour = _reflect(
-        emit.load_columns(albedo, first, 3), material, tilted, to_viewer, open_sky, share, lamps, down, sky, ground
+        emit.load_columns(albedo, first, 3),
+        material,
+        tilted,
+        to_viewer,
+        open_sky,
+        share,
+        lamps,
+        ambient,
+        right,
+        down,
+        forward,
     )
     emit.store_columns(colour, light, first)
     emit.store_columns(to_viewer, outward, first)
@@ -271,7 +281,8 @@ def _in_relief(
 
 def _reflect(
     albedo: list[Lanes], material: list[Lanes], normal: list[Lanes], outward: list[Lanes], open_sky: Lanes, lit: Lanes,
-    lamps: Sequence[tuple[list[Lanes], list[Lanes]]], down: list[Lanes], sky: list[Lanes], ground: list[Lanes],
+    lamps: Sequence[tuple[list[Lanes], list[Lanes]]], ambient: list[list[Lanes]], right: list[Lanes], down: list[Lanes],
+    forward: list[Lanes],
 ) -> list[Lanes]:  # fmt: skip
     """Light off a surface: wrapped diffuse light and two specular lobes (Trowbridge-Reitz, Schlick).
 
@@ -279,11 +290,16 @@ def _reflect(
     """
     *wraps, roughness, reflectance = material
     facing = _dot(normal, outward).maximum(0.05)
-    above = 0.5 - 0.5 * _dot(normal, down)
+    x, y, z = _dot(normal, right), -1.0 * _dot(normal, down), -1.0 * _dot(normal, forward)
+    terms = [x, y, z, x * y, y * z, 3.0 * z * z - 1.0, x * z, x * x - y * y]
     log2_open = open_sky.maximum(SMALLEST).log2()
     hidden = [((0.5 * exponent) * log2_open).exp2() for exponent in CREVICE]  # what occlusion leaves of direct light
     light = [
-        albedo[c] * (ground[c] + above * (sky[c] - ground[c])) * hidden[c] * hidden[c] for c in range(3)
+        albedo[c]
+        * sum((t * a[c] for t, a in zip(terms, ambient[1:], strict=True)), ambient[0][c]).maximum(0.0)
+        * hidden[c]
+        * hidden[c]
+        for c in range(3)
     ]  # occlusion counts twice for the light of the sky
     log2_lit = lit.maximum(SMALLEST).log2()
     for number, (towards, colour) in enumerate(lamps):
@@ -394,3 +410,20 @@ def average(columns, rows, colours, supersampling, sums, picture):
                 for c in range(3):
                     picture[y, x, c] = np.uint8(sums[y, x, c] / count * 255 + 0.5)
                 picture[y, x, 3] = np.uint8(count / (supersampling * supersampling) * 255 + 0.5)
+
+
+@kernel
+def sides(attributes, faces, position):
+    """+1 or -1 by the side of each face, ``[F]`` float32, that is seen from ``position [3]``."""
+    out = np.empty(len(faces), np.float32)
+    for t in range(len(faces)):
+        a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
+        volume = 0.0
+        for k in range(3):
+            i, j = (k + 1) % 3, (k + 2) % 3
+            cross = (attributes[b, i] - attributes[a, i]) * (attributes[c, j] - attributes[a, j]) - (
+                attributes[b, j] - attributes[a, j]
+            ) * (attributes[c, i] - attributes[a, i])
+            volume += cross * (position[k] - attributes[a, k])
+        out[t] = 1.0 if volume > 0 else (-1.0 if volume < 0 else 0.0)
+    return out

@@ -29,13 +29,14 @@ from emo_avatar.render.light_kernels import (
     illuminate,
     interpolate_surface,
     paint,
+    sides,
 )
-from emo_avatar.render.lighting import KEY, ViewAxes, linear, shadow_camera, view_numbers
+from emo_avatar.render.lighting import SHADOW_SIZE, STUDIO, Light, ViewAxes, linear, shadow_camera, view_numbers
 from emo_avatar.render.mesh import MeshFragments, rasterize_mesh, vertex_normals
 from emo_avatar.render.splat.simd import LANES
 from emo_avatar.render.splat.threads import share_out
 from emo_avatar.render.strain import shortening
-from emo_avatar.render.subdivision import Tessellation, tessellation
+from emo_avatar.render.subdivision import Tessellation, as_it_is, tessellation
 
 SUPERSAMPLING = 2
 
@@ -86,6 +87,28 @@ def open_head_wrinkles() -> np.ndarray:  # [h, w, 3] float32 in [0, 1]
         return np.asarray(image.convert("RGB"), np.float32) / 255
 
 
+@dataclass(frozen=True, eq=False)
+class Appearance:
+    """What a head looks like apart from its form; ``None`` and 1 are what the mesh view shows."""
+
+    texture: np.ndarray | None  # [h, w, 3] linear light over the head's UV
+    wrinkles: np.ndarray  # [h, w, 3] as `open_head_wrinkles`
+    folding: np.ndarray | None = None  # [V, 3] how far folds are drawn, by their run; above 1 they are deeper
+    absorption: np.ndarray | None = None  # [V, 3] of light, beside what the texture absorbs; negative is paler
+    shine: np.ndarray | None = None  # [V] factor on what the surface mirrors
+    wetness: float = 1.0  # of the eyes
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What is seen of a head, sample by sample, several to a pixel."""
+
+    rows: np.ndarray  # [N] int
+    columns: np.ndarray  # [N] int
+    light: np.ndarray  # [N', 3] linear, the last repeated to whole vectors
+    depth: np.ndarray  # [H, W] metres, inf where nothing is seen
+
+
 def shade(
     head: HeadData,
     vertices: np.ndarray,  # [V, 3] metres, world
@@ -97,26 +120,69 @@ def shade(
     The open head wears its texture, and wrinkles where its skin is compressed against ``rest``; any other is drawn in
     plain colours, part by part.
     """
+    folding = None
+    if rest is not None:
+        folding = fold_depth(shortening(np.asarray(rest, np.float64), np.asarray(vertices, np.float64), head.faces))
+    look = look_of(head)
+    appearance = Appearance(open_head_texture() if look.textured else None, open_head_wrinkles(), folding)
+    seen = samples(look, head, vertices, supersampled(camera), appearance, STUDIO)
+    picture = np.zeros((camera.height, camera.width, 4), np.uint8)
+    if len(seen.rows) > 0:
+        # Tone-mapped before averaging, so that a highlight does not outshine its neighbours in the pixel.
+        share_out(display, seen.light.reshape(-1))
+        sums = np.zeros(picture.shape, np.float32)
+        average(seen.columns, seen.rows, seen.light[: len(seen.rows)], SUPERSAMPLING, sums, picture)
+    return picture
+
+
+def supersampled(camera: Camera) -> Camera:
+    """The camera whose pixels are the samples of another's."""
     scale = np.array([[SUPERSAMPLING], [SUPERSAMPLING], [1]], np.float32)
-    large = Camera(camera.viewmat, camera.K * scale, camera.width * SUPERSAMPLING, camera.height * SUPERSAMPLING)
+    return Camera(camera.viewmat, camera.K * scale, camera.width * SUPERSAMPLING, camera.height * SUPERSAMPLING)
+
+
+def samples(
+    look: Look,
+    head: HeadData,
+    vertices: np.ndarray,  # [V, 3] metres, world
+    camera: Camera,  # of the samples
+    appearance: Appearance,
+    light: Light,
+    shadow: Shadow | None = None,
+) -> Samples:
+    """Light that a head in ``light`` sends to the viewer. Heads of the same topology may share a ``look``."""
     vertices = np.asarray(vertices, np.float64)
-    look = _look(head)
     fine, normals = look.mesh.smooth(vertices, vertex_normals(vertices, head.faces))
     attributes = look.attributes.copy()
     attributes[:, POINT : POINT + 3], attributes[:, NORMAL : NORMAL + 3] = fine, normals
-    if rest is not None:
-        folding = _folding(np.asarray(rest, np.float64), vertices, head.faces)
-        attributes[:, FOLDING : FOLDING + 3] = look.mesh.refine(folding)
-    fragments = rasterize_mesh(fine, look.mesh.faces, large)
-    picture = np.zeros((camera.height, camera.width, 4), np.uint8)
+    if appearance.folding is not None:
+        attributes[:, FOLDING : FOLDING + 3] = look.mesh.refine(appearance.folding)
+    if appearance.shine is not None:
+        attributes[:, MATERIAL + 4] *= look.mesh.refine(appearance.shine)
+    fragments = rasterize_mesh(fine, look.mesh.faces, camera)
     rows, columns = np.nonzero(fragments.covered)
+    colour = np.zeros((0, 3), np.float32)
     if len(rows) > 0:
-        colour = _light(head, look, vertices, attributes, large, fragments, _padded(rows), _padded(columns))
-        # Tone-mapped before averaging, so that a highlight does not outshine its neighbours in the pixel.
-        share_out(display, colour.reshape(-1))
-        sums = np.zeros(picture.shape, np.float32)
-        average(columns, rows, colour[: len(rows)], SUPERSAMPLING, sums, picture)
-    return picture
+        shadow = shadow or cast_shadow(look, head, vertices, camera, light)
+        padded = _padded(rows), _padded(columns)
+        colour = _light(look, head, vertices, attributes, camera, fragments, *padded, appearance, light, shadow)
+    return Samples(rows, columns, colour, fragments.depth)
+
+
+@dataclass(frozen=True, eq=False)
+class Shadow:
+    """What the key light sees."""
+
+    camera: Camera
+    depth: np.ndarray  # [S, S] metres, inf where nothing is seen
+
+
+def cast_shadow(
+    look: Look, head: HeadData, vertices: np.ndarray, camera: Camera, light: Light, size: int = SHADOW_SIZE
+) -> Shadow:
+    """The head in the eyes of the key light, ``vertices [V, 3]`` seen by ``camera``."""
+    lamp = shadow_camera(vertices, ViewAxes.of(camera).direction(light.key), size)
+    return Shadow(lamp, rasterize_mesh(vertices, head.faces, lamp, look.casts).depth)
 
 
 def _padded(numbers: np.ndarray) -> np.ndarray:  # [N] -> [N'], whole vectors
@@ -124,14 +190,14 @@ def _padded(numbers: np.ndarray) -> np.ndarray:  # [N] -> [N'], whole vectors
     return np.pad(numbers, (0, -len(numbers) % LANES), mode="edge")
 
 
-def _folding(rest: np.ndarray, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:  # -> [V, 3] in [0, 1]
-    """How far the folds of the skin are drawn, by their run: level, upright, slanted."""
+def fold_depth(shortened: np.ndarray) -> np.ndarray:  # [V, 3] -> [V, 3] in [0, 1]
+    """How far the folds of the skin are drawn where it is shortened, by their run: level, upright, slanted."""
     low, high = FOLDS_BETWEEN
-    return np.clip((shortening(rest, vertices, faces) - low) / (high - low), 0, 1)
+    return np.clip((shortened - low) / (high - low), 0, 1)
 
 
 @dataclass(frozen=True)
-class _Look:
+class Look:
     """What is the same in every picture of a head."""
 
     mesh: Tessellation
@@ -139,38 +205,42 @@ class _Look:
     part: np.ndarray  # [F'] index into the names of the head's parts
     has_relief: np.ndarray  # [F'] bool
     casts: np.ndarray  # [F] bool, the head's faces that cast shadows
-    texture: np.ndarray | None  # [h, w, 3] linear light
+    textured: bool
     plain: np.ndarray  # [parts, 3] linear light, for a head without texture
 
 
-@lru_cache(maxsize=2)
-def _look(head: HeadData) -> _Look:
-    mesh = tessellation(head)
+@lru_cache(maxsize=4)
+def look_of(head: HeadData, *, rounded: bool = True) -> Look:
+    """What drawing a head needs; ``rounded`` ones are drawn with four times as many triangles."""
+    mesh = tessellation(head) if rounded else as_it_is(head)
     attributes = np.zeros((head.n_vertices, SURFACE), np.float32)
     attributes[:, MOUTH_DEPTH] = _mouth_depth(head)
     attributes[:, MATERIAL : MATERIAL + 5] = _materials(head)
     part = head.face_part[mesh.parent]
     names = head.part_names
-    return _Look(
+    return Look(
         mesh,
         mesh.refine(attributes),
         part,
         part == (names.index("skin") if "skin" in names else -1),
         head.face_part != (names.index("lashes") if "lashes" in names else -1),
-        open_head_texture() if head.name == "open" else None,
+        head.name == "open",
         linear(np.array([PLAIN_PARTS.get(name, PLAIN_SKIN) for name in names], np.float32)),
     )
 
 
 def _light(
+    look: Look,
     head: HeadData,
-    look: _Look,
     vertices: np.ndarray,  # [V, 3]
     attributes: np.ndarray,  # [V', 16] of the finer mesh
     camera: Camera,
     fragments: MeshFragments,
     rows: np.ndarray,  # [N] of the covered pixels
     columns: np.ndarray,  # [N]
+    appearance: Appearance,
+    light: Light,
+    shadow: Shadow,
 ) -> np.ndarray:
     """Linear light ``[N, 3]`` that the covered pixels show."""
     n = len(rows)
@@ -183,37 +253,39 @@ def _light(
     height = np.full(len(face), np.nan, np.float32)
     face = face[pixels]
     part = look.part[face]
-    if look.texture is None:
+    if appearance.texture is None:
         albedo[:] = look.plain[part]
     else:
-        maps = (look.mesh.uv, look.mesh.uv_faces, look.texture, open_head_wrinkles(), look.has_relief)
+        maps = (look.mesh.uv, look.mesh.uv_faces, appearance.texture, appearance.wrinkles, look.has_relief)
         share_out(paint, pixels, fragments.face.reshape(-1), barycentric, *maps, seen, albedo, fold, height)
+    if appearance.absorption is not None:
+        change = look.mesh.refine(np.exp(-appearance.absorption)).astype(np.float32)
+        albedo *= np.einsum("nk,nkc->nc", barycentric[pixels], change[look.mesh.faces[face]])
 
-    lamp = shadow_camera(vertices, ViewAxes.of(camera).direction(KEY))
-    shadow = rasterize_mesh(vertices, head.faces, lamp, look.casts).depth
-    a, b, c = (attributes[look.mesh.faces[:, k], POINT : POINT + 3] for k in range(3))
-    side = np.sign((np.cross(b - a, c - a) * (camera.position - a)).sum(1)).astype(np.float32)  # [F']
-    light, outward = np.empty((n, 3), np.float32), np.empty((n, 3), np.float32)
+    side = sides(attributes, look.mesh.faces, camera.position)
+    colour, outward = np.empty((n, 3), np.float32), np.empty((n, 3), np.float32)
     open_share, lit = np.empty(n, np.float32), np.empty(n, np.float32)
     share_out(
-        illuminate, view_numbers(camera, lamp), columns.astype(np.float32), rows.astype(np.float32), side[face],
-        fragments.depth, shadow, height, seen, albedo, fold, light, outward, open_share, lit,
+        illuminate, view_numbers(camera, shadow.camera, light), columns.astype(np.float32), rows.astype(np.float32),
+        side[face], fragments.depth, shadow.depth, height, seen, albedo, fold, colour, outward, open_share, lit,
     )  # fmt: skip
     for name in EYES:
         if name in head.part_names:
             own = np.flatnonzero(part == head.part_names.index(name))
-            light[own] = eye_light(
+            colour[own] = eye_light(
                 head,
                 name,
                 vertices,
                 ViewAxes.of(camera),
-                look.texture,
+                appearance.texture,
                 seen[own, POINT : POINT + 3],
                 outward[own],
                 open_share[own],
                 lit[own],
+                light,
+                appearance.wetness,
             )
-    return light
+    return colour
 
 
 def _materials(head: HeadData) -> np.ndarray:  # -> [V, 5]

@@ -74,3 +74,15 @@ def tessellation(head: HeadData) -> Tessellation:
         uv_faces.astype(np.int32),
         np.concatenate([np.repeat(np.flatnonzero(soft), 4), kept]),
     )
+
+
+@lru_cache(maxsize=2)
+def as_it_is(head: HeadData) -> Tessellation:
+    """No finer than the head itself: for pictures in which a triangle is no larger than a few pixels."""
+    return Tessellation(
+        np.empty((0, 2), np.int64),
+        head.faces.astype(np.int32),
+        head.uv.astype(np.float32),
+        head.uv_faces.astype(np.int32),
+        np.arange(len(head.faces)),
+    )

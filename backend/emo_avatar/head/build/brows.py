@@ -31,11 +31,12 @@ class BrowStrokes:
 
     coverage: np.ndarray  # [h, w] in [0, 1], rows downwards
     blurred: np.ndarray  # [h, w]
+    pixel: float = PIXEL  # mm
 
     def _sample(self, image: np.ndarray, points: np.ndarray, eyes: np.ndarray) -> np.ndarray:
         outward = (np.abs(points[:, 0]) - np.abs(eyes[:, 0]).mean()) * 1e3
         up = (points[:, 1] - eyes[:, 1].mean()) * 1e3
-        rows, columns = (TOP - up) / PIXEL - 0.5, (outward - LEFT) / PIXEL - 0.5
+        rows, columns = (TOP - up) / self.pixel - 0.5, (outward - LEFT) / self.pixel - 0.5
         value = ndimage.map_coordinates(image, [rows, columns], order=1, mode="constant")
         return value * (points[:, 2] > 0.03)
 
@@ -48,25 +49,44 @@ class BrowStrokes:
         return SHADOW * self._sample(self.blurred, points, eyes)
 
 
-def draw_brows(seed: int) -> BrowStrokes:
+@dataclass(frozen=True)
+class BrowStyle:
+    """How somebody's brows grow, relative to the open head's."""
+
+    hairs: float = 1.0
+    thickness: float = 1.0  # of the brow
+    length: float = 1.0  # of a hair
+    lift: tuple[float, float, float] = (0.0, 0.0, 0.0)  # mm at its head, in the middle, at its tail
+    unruliness: float = 1.0  # of the hairs' directions
+    pixel: float = PIXEL  # mm
+
+
+def draw_brows(seed: int | list[int], style: BrowStyle | None = None) -> BrowStrokes:
     """Draw the hairs: upright at the head of the brow, outwards along its body, downwards at its tail."""
+    style = style or BrowStyle()
+    count = round(HAIRS * style.hairs)
     rng = np.random.default_rng(seed)
-    scale = OVERSAMPLING / PIXEL
+    scale = OVERSAMPLING / style.pixel
     size = (round((RIGHT - LEFT) * scale), round((TOP - BOTTOM) * scale))
     image = Image.new("L", size)
     draw = ImageDraw.Draw(image)
     knots = np.linspace(0, 1, len(BROW_OUTWARD))
-    station = rng.beta(1.05, 1.15, HAIRS)
-    across = np.clip(rng.normal(0, 0.48, HAIRS), -1, 1)
-    half_width = np.interp(station, *HALF_WIDTH)
+    station = rng.beta(1.05, 1.15, count)
+    across = np.clip(rng.normal(0, 0.48, count), -1, 1)
+    half_width = style.thickness * np.interp(station, *HALF_WIDTH)
     root_out = np.interp(station, knots, BROW_OUTWARD * 1e3)
     root_up = np.interp(station, knots, BROW_UP * 1e3) + (across - 0.25) * half_width
-    angle = np.radians(np.interp(station, *DIRECTION) - CONVERGENCE * across + rng.normal(0, 9, HAIRS))
-    length = LENGTH * rng.uniform(0.55, 1.0, HAIRS) * np.interp(station, (0, 0.15, 0.8, 1), (0.6, 1, 1, 0.6))
-    bend = np.radians(rng.normal(-14, 8, HAIRS))  # hairs curve towards the tail
-    darkness = rng.uniform(0.5, 1.0, HAIRS) * np.interp(station, (0, 0.18, 0.9, 1), (0.35, 1, 1, 0.7))
+    root_up += np.interp(station, (0, 0.5, 1), style.lift)
+    angle = np.radians(
+        np.interp(station, *DIRECTION) - CONVERGENCE * across + rng.normal(0, 9 * style.unruliness, count)
+    )
+    length = (
+        style.length * LENGTH * rng.uniform(0.55, 1.0, count) * np.interp(station, (0, 0.15, 0.8, 1), (0.6, 1, 1, 0.6))
+    )
+    bend = np.radians(rng.normal(-14, 8, count))  # hairs curve towards the tail
+    darkness = rng.uniform(0.5, 1.0, count) * np.interp(station, (0, 0.18, 0.9, 1), (0.35, 1, 1, 0.7))
     steps = np.linspace(0, 1, 9)
-    for k in range(HAIRS):
+    for k in range(count):
         heading = angle[k] + bend[k] * steps
         path_out = root_out[k] + np.concatenate([[0], np.cumsum(np.cos(heading[:-1]))]) * length[k] / 8
         path_up = root_up[k] + np.concatenate([[0], np.cumsum(np.sin(heading[:-1]))]) * length[k] / 8
@@ -76,5 +96,5 @@ def draw_brows(seed: int) -> BrowStrokes:
             draw.line([tuple(pixels[s]), tuple(pixels[s + 1])], fill=round(255 * darkness[k]), width=width)
     coverage = np.asarray(image.resize((size[0] // OVERSAMPLING, size[1] // OVERSAMPLING), Image.Resampling.BOX))
     coverage = coverage.astype(np.float32) / 255
-    blurred = ndimage.gaussian_filter(coverage, SHADOW_BLUR / PIXEL)
-    return BrowStrokes(coverage, np.clip(1.6 * blurred, 0, 1))
+    blurred = ndimage.gaussian_filter(coverage, SHADOW_BLUR / style.pixel)
+    return BrowStrokes(coverage, np.clip(1.6 * blurred, 0, 1), style.pixel)
