@@ -30,6 +30,7 @@ from .track import Track
 
 CONTEXT = 0.8  # seconds to either side that the backend looks at
 MOST_FRAMES = 10_000  # in one question
+REACH = 100  # frames that are evaluated at once outside of the scene's range
 RENDER_POLL = 0.25  # seconds
 START_TIMEOUT = 180.0  # seconds in which the backend has to be ready
 
@@ -50,6 +51,7 @@ class Entry:
     trouble: str = ""  # why what is wanted is not there
     watched: frozenset[int] = frozenset()  # session uids: a change of these may change the avatar
     reshow: bool = True  # what Blender holds is not known to be what we have
+    reach: tuple[int, int] | None = None  # frames to evaluate beside the scene's range, while they are rendered
 
     @property
     def waits_for_range(self) -> bool:
@@ -91,6 +93,24 @@ def mark(avatar: bpy.types.Object, reshow: bool = False) -> None:
     entry = _entries.setdefault(avatar.session_uid, Entry(Reference.to(avatar)))
     entry.reshow |= reshow
     _look_soon()
+
+
+def reach(scene: bpy.types.Scene, frame: int) -> bool:
+    """Have the avatars of a scene evaluated for a frame outside of its range, and for some after it, until `retreat`.
+
+    Returns whether any is to be evaluated now.
+    """
+    beyond = [(entry, avatar) for entry, avatar in shown(scene) if entry.track is None or frame not in entry.track]
+    for entry, avatar in beyond:
+        entry.reach = min(frame, scene.frame_start), max(frame + REACH, scene.frame_end)
+        mark(avatar)
+    return bool(beyond)
+
+
+def retreat() -> None:
+    """Evaluate the scenes' own ranges again."""
+    for entry in _entries.values():
+        entry.reach = None
 
 
 def mark_all(reshow: bool = False) -> None:
@@ -195,7 +215,9 @@ def _refresh(uid: int, entry: Entry, avatar: bpy.types.Object) -> None:
     if bake.is_baked(avatar):
         entry.trouble, entry.wanted, entry.live = "", b"", None
         return
-    drive = driving.drive(scene, avatar, np.arange(scene.frame_start, scene.frame_end + 1))
+    first, last = entry.reach or (scene.frame_start, scene.frame_end)
+    frames = np.arange(min(first, scene.frame_start), max(last, scene.frame_end) + 1)
+    drive = driving.drive(scene, avatar, frames)
     if entry.track is not None and drive.similar(entry.track.drive):
         drive = entry.track.drive
     frame = scene.frame_current_final

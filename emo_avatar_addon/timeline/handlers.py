@@ -75,7 +75,9 @@ def on_undo(*_: Any) -> None:
 
 @_safe
 def on_render(scene: bpy.types.Scene, *_: Any) -> None:
-    """A render begins: what is keyed is what it shows."""
+    """A render begins: what is keyed is what it shows, in the range as it is now: Blender may not have told."""
+    for _entry, avatar in evaluation.shown(scene):
+        evaluation.mark(avatar)
     if evaluation.settle():
         return
     for _entry, avatar in evaluation.shown(scene):
@@ -84,8 +86,16 @@ def on_render(scene: bpy.types.Scene, *_: Any) -> None:
 
 
 @_safe
+def on_render_frame(scene: bpy.types.Scene, *_: Any) -> None:
+    """A frame is rendered, which may lie outside of the scene's range."""
+    if evaluation.reach(scene, scene.frame_current):
+        evaluation.settle()
+
+
+@_safe
 def on_rendered(scene: bpy.types.Scene, *_: Any) -> None:
     """The render is over: the viewport shows again what is set and not keyed."""
+    evaluation.retreat()
     for _entry, avatar in evaluation.shown(scene):
         evaluation.mark(avatar, reshow=True)
 
@@ -103,6 +113,7 @@ _HANDLERS = {
     "undo_post": on_undo,
     "redo_post": on_undo,
     "render_init": on_render,
+    "render_pre": on_render_frame,
     "render_complete": on_rendered,
     "render_cancel": on_rendered,
 }

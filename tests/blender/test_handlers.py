@@ -157,6 +157,43 @@ def test_render_evaluates_what_is_pending(scene, avatar, backend, tmp_path):
     assert np.linalg.norm(expression(avatar)) > 1
 
 
+@pytest.fixture
+def seen(scene, avatar, tmp_path):
+    """How strongly the face shows in each frame that is rendered."""
+    scene.render.engine, scene.cycles.samples = "CYCLES", 1
+    scene.render.resolution_x = scene.render.resolution_y = 8
+    scene.camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+    scene.collection.objects.link(scene.camera)
+    scene.render.filepath = str(tmp_path / "frame")
+    strengths = {}
+
+    def look(scene, depsgraph):
+        key = avatar.emo_avatar.head.data.shape_keys.evaluated_get(depsgraph)
+        strengths[scene.frame_current] = np.linalg.norm([block.value for block in key.key_blocks])
+
+    bpy.app.handlers.frame_change_post.append(look)
+    yield strengths
+    bpy.app.handlers.frame_change_post.remove(look)
+
+
+def test_render_of_a_range_that_was_made_longer(scene, avatar, backend, seen):
+    scene.frame_end = 3
+    key(avatar, "sad", (1, 0.0), (6, 1.0))
+    settle()
+    scene.frame_end = 6  # Blender tells no handler of it
+    bpy.ops.render.render(animation=True)
+    assert seen[6] > seen[4] > seen[3] > 0
+
+
+@pytest.mark.skipif(bpy.app.version < (5, 0), reason="only the command line renders frames outside of the range")
+def test_render_of_frames_outside_of_the_range(scene, avatar, backend, seen):
+    scene.frame_end = 3
+    key(avatar, "sad", (1, 0.0), (20, 1.0))
+    settle()
+    bpy.ops.render.render(animation=True, frame_start=12, frame_end=20)
+    assert set(range(12, 21)) <= seen.keys() and seen[20] > seen[16] > seen[12] > 0.5
+
+
 def test_handlers_never_throw(scene, performance, monkeypatch, capsys):
     def fail(*_):
         raise RuntimeError("an accident")
