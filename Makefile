@@ -55,9 +55,10 @@ test-blender-%: $(BPY_VENV)%/ready $(VENV)/product
 bench-blender: $(BPY_NEWEST)/ready $(VENV)/product
 	EMO_AVATAR_PYTHON="$(abspath $(BIN))/python" $(BPY_NEWEST)/$(SCRIPTS)/python -m pytest -q -s tests/blender/bench_timeline.py
 
-# A mouse clicks through the newest Blender (Linux, as root, in a chroot under Xvfb) and leaves screenshots in build/gui
+# A mouse clicks through a Blender, 5.2 or 4.3 (Linux, as root, in a chroot under Xvfb), and leaves screenshots in build
+GUI_BLENDER ?= 5.2
 test-gui: extension $(VENV)/checks
-	$(BIN)/python -m pytest -q -rs tests/gui/smoke.py
+	GUI_BLENDER=$(GUI_BLENDER) $(BIN)/python -m pytest -q -rs tests/gui/smoke.py
 
 bench: $(VENV)/product
 	$(BIN)/emo-avatar bench render

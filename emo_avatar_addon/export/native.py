@@ -184,7 +184,7 @@ def _bake(scene: Any, take: Take, start: int, names: Mapping[Any, str]) -> None:
     head = _plain_copy(source.emo_avatar.head, names[source.emo_avatar.head])
     scene.collection.objects.link(head)
     head.hide_render = head.hide_viewport = False
-    head.display_type = "TEXTURED"
+    head.display_type, head.instance_type, head.show_instancer_for_viewport = "TEXTURED", "NONE", True
     head.parent, head.matrix_parent_inverse = rig, Matrix()
     head.matrix_basis = source.matrix_world.inverted_safe() @ source.emo_avatar.head.matrix_world
     for modifier in head.modifiers:

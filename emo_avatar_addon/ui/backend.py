@@ -22,18 +22,18 @@ def draw_health(layout: Any, context: Any) -> None:
     """How the backend is, with start, stop and log."""
     health = session.current().health
     paragraph(layout, context, health.sentence, _ICONS.get(health.state, "ERROR"))
+    if health.state is State.READY:
+        device = health.status.get("device") or {}
+        memory = health.status.get("memory_mb")
+        facts = [str(device.get("name") or device.get("kind") or "")]
+        facts += [f"{memory} MB"] if memory else []
+        layout.label(text=", ".join(filter(None, facts)), icon="BLANK1", translate=False)
     row = layout.row(align=True)
     is_off, is_ours = health.state is State.OFF, preferences.get(context).source != "REMOTE"
     start = ("Start" if is_off else "Restart") if is_ours else ("Connect" if is_off else "Reconnect")
     row.operator("emo_avatar.start_backend", text=start, icon="PLAY" if is_off else "FILE_REFRESH")
     row.operator("emo_avatar.stop_backend", text="Stop" if is_ours else "Disconnect", icon="SNAP_FACE")
     row.operator("emo_avatar.show_log", text="Log", icon="TEXT").source = "BACKEND"
-    if health.state is State.READY:
-        device = health.status.get("device") or {}
-        memory = health.status.get("memory_mb")
-        facts = [str(device.get("name") or device.get("kind") or "")]
-        facts += [f"{memory} MB"] if memory else []
-        layout.label(text=", ".join(filter(None, facts)), icon="BLANK1")
 
 
 class EMOAVATAR_PT_backend(bpy.types.Panel):

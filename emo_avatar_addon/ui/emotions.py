@@ -52,10 +52,6 @@ class EMOAVATAR_PT_emotions(AvatarPanel, bpy.types.Panel):
         row.operator("emo_avatar.clear", icon="X")
         row.operator("emo_avatar.copy", icon="COPYDOWN")
         row.operator("emo_avatar.paste", icon="PASTEDOWN")
-        if not context.scene.render.use_lock_interface:  # values are written while Blender renders
-            row = layout.row()
-            row.use_property_split = False
-            row.prop(context.scene.render, "use_lock_interface", text="Lock Interface While Rendering", icon="NONE")
 
 
 class EMOAVATAR_PT_pad(AvatarPanel, bpy.types.Panel):

@@ -8,18 +8,24 @@ from ..ops import jobs
 
 
 def draw_jobs(layout: Any) -> None:
-    """A bar with a cancel button for each piece of work that runs."""
+    """A bar with a cancel button for each piece of work that runs, under its name."""
     for index, job in enumerate(jobs.running):
-        row = layout.row(align=True)
-        row.progress(factor=job.fraction, text=f"{job.label}: {job.doing}" if job.doing else job.label)
-        row.operator("emo_avatar.cancel_job", text="", icon="X").index = index
+        column = layout.column(align=True)
+        column.label(text=job.label)
+        _bar(column.row(align=True), index, job, f"{job.doing[:1].upper()}{job.doing[1:]}")
+
+
+def _bar(row: Any, index: int, job: jobs.Job, text: str) -> None:
+    row.progress(factor=job.fraction, text=text)
+    row.operator("emo_avatar.cancel_job", text="", icon="X").index = index
 
 
 def draw_status_bar(self: Any, context: Any) -> None:
     if jobs.running:
         row = self.layout.row(align=True)
         row.ui_units_x = 16
-        draw_jobs(row)
+        for index, job in enumerate(jobs.running):
+            _bar(row, index, job, f"{job.label}: {job.doing}" if job.doing else job.label)
 
 
 def register() -> None:

@@ -46,7 +46,9 @@ def _managed(chosen: Any, layout: Any, context: Any) -> None:
     row.operator("emo_avatar.set_up_backend", text="Set Up Backend..." if made is None else "Repair...", icon="IMPORT")
     if made is not None:
         row.operator("emo_avatar.remove_backend", text="Remove", icon="TRASH")
-    row.operator("emo_avatar.show_log", text="Log", icon="TEXT").source = "INSTALLATION"
+    log = row.row()
+    log.ui_units_x = 4
+    log.operator("emo_avatar.show_log", text="Log", icon="TEXT").source = "INSTALLATION"
     if made is not None:
         layout.prop(chosen, "device")
 

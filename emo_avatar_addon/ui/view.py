@@ -34,6 +34,8 @@ class EMOAVATAR_PT_view(bpy.types.Panel):
             layout.prop(scene.render, "film_transparent", text="Transparent")
         else:
             layout.operator("emo_avatar.composite_splats", icon="NODE_COMPOSITING")
+        if not scene.render.use_lock_interface:  # values are written while Blender renders
+            layout.prop(scene.render, "use_lock_interface")
         if compositing.alters_colours(scene):
             box = layout.column(align=True)
             box.label(text=f"{scene.view_settings.view_transform} alters the splats' colours", icon="INFO")

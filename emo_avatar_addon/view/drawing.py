@@ -121,8 +121,8 @@ def rays(picture: Picture) -> tuple[float, float, float, float]:
 def plane(picture: Picture) -> float:
     """A depth, in metres from the pinhole, in the midst of what the picture shows."""
     shown = picture.depth[::8, ::8]
-    shown = shown[shown > 0]
-    return float(np.median(shown)) if len(shown) else 1.0
+    shown = np.sort(shown[shown > 0])  # np.median loads a large part of NumPy at its first call
+    return float(shown[len(shown) // 2]) if len(shown) else 1.0
 
 
 def _textures(picture: Picture, scene_from_linear: np.ndarray | None) -> tuple[Any, Any]:

@@ -8,6 +8,8 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Quaternion, Vector
 
+from . import compositing, overlay
+
 LENS = 85.0  # mm on a 36 mm sensor, a portrait lens: faces keep their proportions
 SENSOR = 36.0  # mm
 AIR = 1.45  # the picture is this much higher than the head's mesh: hair and shoulders stand out of it
@@ -51,9 +53,18 @@ def frame_views(screen: bpy.types.Screen, avatars: Sequence[bpy.types.Object]) -
 
 
 def show_new(context: Any, avatars: Sequence[bpy.types.Object]) -> None:
-    """Turn the window's 3D views, where there is a window, to avatars that have just been made."""
-    if context.screen is not None and not bpy.app.background:
-        frame_views(context.screen, avatars)
+    """Turn the window's 3D views, where there is a window, to avatars that have just been made.
+
+    With the first avatars of a scene that have splats, these are shown: they are what the photo looks like.
+    """
+    if context.screen is None or bpy.app.background:
+        return
+    frame_views(context.screen, avatars)
+    known = sum(compositing.is_avatar(thing) for thing in context.scene.objects)
+    new = sum(compositing.is_avatar(avatar) for avatar in avatars)
+    if 0 < known == new:
+        context.scene.emo_avatar_view.show_splats = True
+    overlay.settings_changed()
 
 
 def add_camera(context: Any, avatars: Sequence[bpy.types.Object]) -> bpy.types.Object:

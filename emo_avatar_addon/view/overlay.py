@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import blf
@@ -14,7 +15,7 @@ from .compositing import is_avatar
 from .engine import ENGINE
 from .viewport import Viewport
 
-_BEFORE = "emo_avatar_display"  # on a head that is hidden: how it was drawn before
+BEFORE = "emo_avatar_display"  # on a head that is hidden: how it was drawn before
 
 TEXT_AT = (80, 24)  # pixels from the lower left, right of the toolbar
 
@@ -27,8 +28,9 @@ def settings_changed() -> None:
     """Take the settings of all scenes over: what heads look like, which viewports there are, and draw them."""
     global _failed
     _failed = False
-    for scene in bpy.data.scenes:
-        show_heads(scene, hidden=scene.emo_avatar_view.show_splats and scene.emo_avatar_view.hide_heads)
+    _show_heads(except_in=[
+        scene for scene in bpy.data.scenes if scene.emo_avatar_view.show_splats and scene.emo_avatar_view.hide_heads
+    ])  # fmt: skip
     if not any(scene.emo_avatar_view.show_splats for scene in bpy.data.scenes):
         _close_all()
     for window in bpy.context.window_manager.windows:
@@ -37,18 +39,35 @@ def settings_changed() -> None:
                 area.tag_redraw()
 
 
-def show_heads(scene: Any, *, hidden: bool) -> None:
-    """Head meshes of avatars with splats as boxes, which still can be selected, or as they are."""
-    for thing in scene.objects:
-        head = thing.emo_avatar.head if is_avatar(thing) else None
-        if head is None:
-            continue
-        if hidden and _BEFORE not in head:
-            head[_BEFORE] = head.display_type
-            head.display_type = "BOUNDS"
-        elif not hidden and _BEFORE in head:
-            head.display_type = head[_BEFORE]
-            del head[_BEFORE]
+def _show_heads(except_in: Sequence[Any] = ()) -> None:
+    """Have the heads of all avatars with splats drawn, but for those in some scenes."""
+    hidden = {head for scene in except_in for head in _heads(scene)}
+    for head in {head for scene in bpy.data.scenes for head in _heads(scene)}:
+        _draw_head(head, unseen=head in hidden)
+
+
+def _heads(scene: Any) -> list[Any]:
+    heads = [thing.emo_avatar.head for thing in scene.objects if is_avatar(thing)]
+    return [head for head in heads if head is not None]
+
+
+def _draw_head(head: Any, *, unseen: bool) -> None:
+    """Have a head's surface drawn in viewports, or not.
+
+    Objects that are not drawn are evaluated, shape keys and all, only if they are instancers that do not show
+    themselves. Their children would be instanced, so a head that has some is drawn as its bounding box.
+    """
+    before = head.get(BEFORE)
+    if before is None and unseen and head.instance_type == "NONE":
+        before = head[BEFORE] = head.display_type
+    if before is None:
+        return
+    box = unseen and bool(head.children)
+    head.instance_type = "VERTS" if unseen and not box else "NONE"
+    head.show_instancer_for_viewport = box or not unseen
+    head.display_type = "BOUNDS" if box else before
+    if not unseen:
+        del head[BEFORE]
 
 
 def draws(scene: Any, shading: str, engine: str) -> bool:
@@ -103,13 +122,21 @@ def _close_all() -> None:
 @persistent
 def _before_save(*_: Any) -> None:
     """In the file heads look as they are: it may be opened where there is no extension."""
-    for scene in bpy.data.scenes:
-        show_heads(scene, hidden=False)
+    _show_heads()
 
 
 @persistent
 def _after_save(*_: Any) -> None:
     settings_changed()
+
+
+@persistent
+def _after_update(scene: Any, depsgraph: Any) -> None:
+    """What gets a head that is not drawn as its parent shall not be instanced."""
+    for update in depsgraph.updates:
+        parent = update.id.original.parent if isinstance(update.id, bpy.types.Object) else None
+        if parent is not None and BEFORE in parent and parent.instance_type != "NONE":
+            _draw_head(parent, unseen=True)
 
 
 @persistent
@@ -122,6 +149,7 @@ _HANDLERS = (
     ("save_pre", _before_save),
     ("save_post", _after_save),
     ("load_post", _after_load),
+    ("depsgraph_update_post", _after_update),
 )
 
 

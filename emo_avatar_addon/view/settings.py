@@ -20,7 +20,7 @@ class EMOAVATAR_PG_view(bpy.types.PropertyGroup):
     )
     hide_heads: bpy.props.BoolProperty(
         name="Hide Head Meshes",
-        description="Draw head meshes as bounding boxes while splats are shown. Renders do not change",
+        description="Draw splats alone, without the head meshes under them. Renders do not change",
         default=True,
         update=_changed,
     )

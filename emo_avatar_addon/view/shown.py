@@ -5,7 +5,7 @@ What is seen is what is rendered and exported: keyed, posed by hand, constrained
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,20 +46,13 @@ def cast(depsgraph: Any, space: Any = None, only: Container[str] | None = None) 
     """
     avatars: dict[tuple[str, bytes], Shown] = {}
     notes: dict[str, None] = {}
-    for instance in depsgraph.object_instances:
-        armature = _armature_of(instance.object)
-        if armature is None or (only is not None and armature.name_full not in only):
-            continue
-        local = space is not None and not instance.is_instance
-        if local and not instance.object.original.visible_in_viewport_get(space):
+    for armature, placed in _placed(depsgraph, space):
+        if only is not None and armature.name_full not in only:
             continue
         settings = armature.original.emo_avatar
         if settings.kind != "avatar":
             notes[f"{armature.name} has no splats: render it with Cycles or EEVEE."] = None
             continue
-        placed = armature.matrix_world
-        if instance.is_instance:
-            placed = instance.matrix_world @ instance.object.matrix_world.inverted_safe() @ placed
         world = np.array(placed @ head_object.WORLD_FROM_FLAME)
         key = (armature.name_full, np.round(world, 5).tobytes())
         if key in avatars:
@@ -69,6 +62,31 @@ def cast(depsgraph: Any, space: Any = None, only: Container[str] | None = None) 
             notes[f"{armature.name} is stretched: splats take one scale for all axes. Apply its scale."] = None
         avatars[key] = Shown(settings.avatar_id, world, read_pose(armature, depsgraph))
     return Cast(tuple(avatars.values()), tuple(notes))
+
+
+def _placed(depsgraph: Any, space: Any) -> Iterator[tuple[Any, Matrix]]:
+    """The evaluated armatures of all avatars that are shown, and where they stand in the world; some of them twice."""
+    for instance in depsgraph.object_instances:
+        armature = _armature_of(instance.object)
+        if armature is None:
+            continue
+        if instance.is_instance:
+            moved = instance.matrix_world @ instance.object.matrix_world.inverted_safe()
+            yield armature, moved @ armature.matrix_world
+        elif space is None or instance.object.original.visible_in_viewport_get(space):
+            yield armature, armature.matrix_world
+    if depsgraph.mode == "RENDER":
+        return
+    for head in depsgraph.view_layer.objects:  # those whose surface is not drawn are not among the instances
+        if head.type == "MESH" and not head.show_instancer_for_viewport:
+            seen = (
+                head.visible_get(view_layer=depsgraph.view_layer)
+                if space is None
+                else head.visible_in_viewport_get(space)
+            )
+            armature = _armature_of(head.evaluated_get(depsgraph)) if seen else None
+            if armature is not None:
+                yield armature, armature.matrix_world
 
 
 def read_pose(armature: Any, depsgraph: Any) -> dict[str, np.ndarray]:

@@ -114,23 +114,70 @@ def test_a_smaller_picture_fills_the_same_place(scene):
     np.testing.assert_allclose(values[..., 3], 1.0, atol=1e-4)
 
 
-def test_heads_are_boxes_while_splats_are_shown_and_never_in_the_file(scene, add_astronaut, tmp_path):
+def drawn_in_viewports(thing):
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    return thing.name in {instance.object.name for instance in depsgraph.object_instances}
+
+
+def test_heads_are_not_drawn_while_splats_are_shown_and_always_in_the_file(scene, add_astronaut, tmp_path):
     head = add_astronaut().emo_avatar.head
-    other = bpy.data.objects.new("Cube", bpy.data.meshes.new("Cube"))
-    scene.collection.objects.link(other)
-    other.display_type = "BOUNDS"  # the artist's own choice stays
+    head.display_type = "WIRE"  # the artist's own choice comes back
     scene.emo_avatar_view.show_splats = True
-    assert head.display_type == "BOUNDS"
+    assert not drawn_in_viewports(head)
     scene.emo_avatar_view.hide_heads = False
-    assert head.display_type == "TEXTURED"
+    assert drawn_in_viewports(head) and head.instance_type == "NONE" and head.display_type == "WIRE"
     scene.emo_avatar_view.hide_heads = True
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "file.blend"), copy=True)
-    assert head.display_type == "BOUNDS"
+    assert not drawn_in_viewports(head)
     with bpy.data.libraries.load(str(tmp_path / "file.blend")) as (_, wanted):
         wanted.objects = [head.name]
-    assert wanted.objects[0].display_type == "TEXTURED"
+    saved = wanted.objects[0]
+    assert (saved.instance_type, saved.show_instancer_for_viewport, saved.display_type) == ("NONE", True, "WIRE")
     scene.emo_avatar_view.show_splats = False
-    assert (head.display_type, other.display_type) == ("TEXTURED", "BOUNDS")
+    assert drawn_in_viewports(head)
+
+
+def test_a_head_that_is_not_drawn_is_evaluated(scene, add_astronaut):
+    head = add_astronaut().emo_avatar.head
+    scene.emo_avatar_view.show_splats = True
+
+    def corner():
+        evaluated = head.evaluated_get(bpy.context.evaluated_depsgraph_get())
+        return np.array([vertex.co for vertex in evaluated.data.vertices])
+
+    before = corner()
+    head.data.shape_keys.key_blocks["expr_000"].value = 2.0
+    assert np.abs(corner() - before).max() > 1e-3
+
+
+def test_what_gets_a_head_that_is_not_drawn_as_its_parent_is_there_once(scene, add_astronaut):
+    head = add_astronaut().emo_avatar.head
+    scene.emo_avatar_view.show_splats = True
+    hat = bpy.data.objects.new("Hat", bpy.data.meshes.new("Hat"))
+    scene.collection.objects.link(hat)
+    hat.parent = head
+    bpy.context.view_layer.update()
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    assert [instance.object.name for instance in depsgraph.object_instances].count("Hat") == 1
+    assert head.display_type == "BOUNDS"
+
+
+def test_an_avatar_is_shown_when_its_bones_or_its_head_are(scene, add_astronaut):
+    avatar = add_astronaut()
+    for splats in (False, True):
+        scene.emo_avatar_view.show_splats = splats
+        for bones, head, seen in ((True, False, 1), (False, True, 1), (False, False, 0), (True, True, 1)):
+            avatar.hide_set(not bones)
+            avatar.emo_avatar.head.hide_set(not head)
+            assert len(shown.cast(bpy.context.evaluated_depsgraph_get()).avatars) == seen
+
+
+def test_a_second_scene_with_the_avatar_does_not_show_its_head(scene, add_astronaut):
+    avatar = add_astronaut()
+    other = bpy.data.scenes.new("Other")
+    other.collection.children.link(avatar.users_collection[0])
+    scene.emo_avatar_view.show_splats = True
+    assert not drawn_in_viewports(avatar.emo_avatar.head)
 
 
 def test_where_the_overlay_draws(scene):

@@ -1,7 +1,8 @@
-"""A Debian with the newest Blender, a virtual screen and a mouse, for tests that click.
+"""A Debian with a Blender that has windows, a virtual screen and a mouse, for tests that click.
 
-The newest Blender is no wheel; Debian's unstable branch has it. It is unpacked once into a folder of its own by
-`mmdebstrap`, and what runs in it sees the machine's network, the folders that are lent to it, and nothing else.
+Blenders from the Python Package Index have no windows; Debian's releases have one each. It is unpacked once into a
+folder of its own by `mmdebstrap`, and what runs in it sees the machine's network, the folders that are lent to it, and
+nothing else.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ import sys
 from pathlib import Path
 
 MIRROR = "http://deb.debian.org/debian"
-SUITE = "sid"
+SUITES = {"5.2": "sid", "4.3": "trixie"}  # a Blender's version, and the Debian that has it
+BLENDER = os.environ.get("GUI_BLENDER", "5.2")
 PACKAGES = (
     *("blender", "python3-numpy", "python3-cattr", "python3-requests", "libgl1-mesa-dri", "ca-certificates"),
     *("xvfb", "openbox", "xdotool", "imagemagick", "tesseract-ocr"),
 )
-ROOT = Path(os.environ.get("EMO_AVATAR_CHROOT", Path.home() / ".cache" / "emo-avatar-gui" / SUITE))
+ROOT = Path(os.environ.get("EMO_AVATAR_CHROOT", Path.home() / ".cache" / "emo-avatar-gui" / SUITES.get(BLENDER, "")))
 
 
 def missing() -> str | None:
     """Why the tests that click cannot run here; None when they can."""
+    if BLENDER not in SUITES:
+        return f"they need a Blender that a Debian has: {' or '.join(SUITES)}, not {BLENDER}"
     if sys.platform != "linux":
         return "they need Linux"
     if os.geteuid() != 0:
@@ -44,7 +48,7 @@ def prepare() -> None:
     unfinished.parent.mkdir(parents=True, exist_ok=True)
     # A mirror may be a snapshot that is older than its signatures say they hold.
     options = ("--variant=minbase", '--aptopt=Acquire::Check-Valid-Until "false"', f"--include={','.join(PACKAGES)}")
-    subprocess.run(["mmdebstrap", *options, SUITE, unfinished, MIRROR], check=True)
+    subprocess.run(["mmdebstrap", *options, SUITES[BLENDER], unfinished, MIRROR], check=True)
     unfinished.rename(ROOT)
 
 

@@ -12,8 +12,10 @@ for avatar in bpy.data.objects:
     curves = {}
     action = avatar.animation_data and avatar.animation_data.action
     if action:
-        bag = action.layers[0].strips[0].channelbag(avatar.animation_data.action_slot)
-        curves = {c.data_path: [tuple(k.co) for k in c.keyframe_points] for c in bag.fcurves}
+        holder = action  # before Blender 4.4
+        if hasattr(action, "layers"):
+            holder = action.layers[0].strips[0].channelbag(avatar.animation_data.action_slot)
+        curves = {c.data_path: [tuple(k.co) for k in c.keyframe_points] for c in holder.fcurves}
     keys = settings.head.data.shape_keys.key_blocks
     found[avatar.name] = {
         "kind": settings.kind,
