@@ -44,11 +44,15 @@ class EMOAVATAR_OT_pad(AvatarOperator):
         window = next(region for region in context.area.regions if region.type == "WINDOW")
         self._before = keyframes.weights(active(context))
         self.valence, self.arousal = circumplex.point(self._before)
-        scale = context.preferences.system.ui_scale
-        reach = _RADIUS * scale
-        x = min(max(event.mouse_x - window.x, 1.3 * reach), window.width - 1.3 * reach)
+        reach = _RADIUS * context.preferences.system.ui_scale
+        left, right = free_span(context.area)
+        x = min(max(event.mouse_x, left + 1.3 * reach), right - 1.3 * reach) - window.x
         y = min(max(event.mouse_y - window.y, 1.3 * reach), window.height - 1.3 * reach)
         self._origin = (window.x + x, window.y + y)
+        # The pointer stands on what the sliders say, so that nothing jumps.
+        context.window.cursor_warp(
+            round(self._origin[0] + self.valence * reach), round(self._origin[1] + self.arousal * reach)
+        )
         self._handle = bpy.types.SpaceView3D.draw_handler_add(
             _draw, (self, context.area.as_pointer(), (x, y), reach), "WINDOW", "POST_PIXEL"
         )
@@ -86,6 +90,19 @@ class EMOAVATAR_OT_pad(AvatarOperator):
         bpy.types.SpaceView3D.draw_handler_remove(self._handle, "WINDOW")
         if context.area is not None:
             context.area.tag_redraw()
+
+
+def free_span(area: Any) -> tuple[int, int]:
+    """Where the 3D view of an area is not covered by its toolbar and sidebar: left and right, window pixels."""
+    left, right = area.x, area.x + area.width
+    shown = {"TOOLS": area.spaces.active.show_region_toolbar, "UI": area.spaces.active.show_region_ui}
+    for region in area.regions:
+        if shown.get(region.type):
+            if region.x + region.width / 2 < area.x + area.width / 2:  # either can be flipped to the other side
+                left = max(left, region.x + region.width)
+            else:
+                right = min(right, region.x)
+    return left, right
 
 
 def _draw(pad: EMOAVATAR_OT_pad, area: int, centre: tuple[float, float], reach: float) -> None:

@@ -86,7 +86,7 @@ def test_preferences_of_each_source(layouts, made, monkeypatch):
         chosen.token = "secret"
         monkeypatch.setattr(bpy.context.preferences.system, "use_online_access", True)
         assert {"Disconnect", "Log"} <= set(preferences_drawn(layouts).split())
-    assert {"Connect", "Reconnect"} & set(preferences_drawn(layouts).split())  # it depends on the tests before
+        assert {"Connect", "Reconnect"} & set(preferences_drawn(layouts).split())  # it depends on the tests before
         for private in ("https://render.example", "http://127.0.0.1:40123", "http://localhost:1", "http://[::1]:1"):
             chosen.url = private
             assert "use https" not in preferences_drawn(layouts)
