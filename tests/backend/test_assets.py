@@ -286,7 +286,7 @@ def test_two_processes_share_one_download(registry: Registry) -> None:
     )
     processes = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for process in processes:
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=300)
         assert Path(out.strip()).read_bytes() == MODEL
     assert len(registry.transfers()) == 1
 

@@ -72,12 +72,10 @@ def timeline_file(tmp_path: Path) -> Path:
 # What it writes
 
 
-def test_help_names_every_command_and_is_quick() -> None:
-    begin = time.perf_counter()
+def test_help_names_every_command() -> None:
     process = start("--help")
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=300)
     assert process.returncode == 0
-    assert time.perf_counter() - begin < 5  # PyTorch alone takes longer than this on a busy machine
     for command in [
         "build",
         "import",
@@ -97,8 +95,16 @@ def test_help_names_every_command_and_is_quick() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    program = "import sys; from emo_avatar.cli import app; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    program = """
+import sys
+from emo_avatar.cli import app
+try:
+    app(["--help"])
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stderr.split()
+    assert "emo_avatar.cli" in loaded
     assert not {"torch", "numba", "scipy", "mediapipe", "onnxruntime", "av"} & set(loaded)
 
 
@@ -254,13 +260,13 @@ def test_an_interrupted_command_leaves_nothing(
 ) -> None:
     with start("render", avatar_file, "-o", tmp_path / name, "--frames", 100_000, "--size", 64) as process:
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 600
             while not list(tmp_path.iterdir()):  # until it has begun to write
                 assert process.poll() is None and time.monotonic() < deadline
                 time.sleep(0.05)
             time.sleep(0.3)
             process.send_signal(sent)
-            _, said = process.communicate(timeout=60)
+            _, said = process.communicate(timeout=300)
         finally:
             process.kill()
     assert process.returncode == code, said
@@ -289,7 +295,7 @@ def main(): ...
 @app.command()
 def work():
     Slow()
-    time.sleep(60)
+    time.sleep(600)
 
 app(["work"])
 """
@@ -298,7 +304,7 @@ app(["work"])
             assert process.stdout is not None
             process.stdout.readline()
             process.send_signal(sent)
-            _, said = process.communicate(timeout=20)
+            _, said = process.communicate(timeout=300)
         finally:
             process.kill()
     assert process.returncode == code
@@ -327,6 +333,6 @@ def work():
 
 app(["work"])
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=300)
     assert done.returncode == code
     assert (b"Traceback" in done.stderr) == (code == 1)

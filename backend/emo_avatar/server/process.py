@@ -7,10 +7,8 @@ import json
 import logging
 import os
 import secrets
-import shutil
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +18,7 @@ from typing import TYPE_CHECKING
 from emo_avatar import __version__
 from emo_avatar.errors import UserError
 from emo_avatar.server import PROTOCOL
-from emo_avatar.server.log import FOLDER_PREFIX, start_log
+from emo_avatar.server.log import start_log
 
 if TYPE_CHECKING:
     import torch
@@ -68,14 +66,15 @@ def serve(
     from emo_avatar.server.app import create_app
     from emo_avatar.server.backend import Backend
     from emo_avatar.server.engine import Engine
+    from emo_avatar.server.folder import PrivateFolder, remove_left_behind
     from emo_avatar.server.security import guarded, is_loopback
 
     if not is_loopback(host):
         _log.warning("other computers can reach this backend without encryption; put an HTTPS proxy in front of it")
-    _remove_left_behind()
-    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-"))
+    remove_left_behind()
+    folder = PrivateFolder()
     engine = Engine(choose_device)
-    backend = Backend(engine, log, folder, avatar_folder)
+    backend = Backend(engine, log, folder.path, avatar_folder)
     config = uvicorn.Config(
         guarded(create_app(backend), known_token, host),
         log_config=None,
@@ -93,7 +92,7 @@ def serve(
         backend.jobs.cancel_all()
 
     def end_now() -> None:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.remove()
         os._exit(0)
 
     def wait_for_the_end() -> None:
@@ -145,13 +144,3 @@ def _wait_for_end_of_input() -> None:
     with contextlib.suppress(OSError):
         while os.read(0, 4096):
             pass
-
-
-def _remove_left_behind() -> None:
-    """Folders of backends that were killed."""
-    import psutil
-
-    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*-*"):
-        number = folder.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
-        if number.isdecimal() and not psutil.pid_exists(int(number)):
-            shutil.rmtree(folder, ignore_errors=True)

@@ -22,7 +22,11 @@ def cloud(n: int, seed: int) -> tuple[Gaussians, torch.Tensor]:
     g = torch.Generator().manual_seed(seed)
     quats = torch.nn.functional.normalize(torch.randn(n, 4, generator=g), dim=1)
     gaussians = Gaussians(
-        torch.randn(n, 3, generator=g), quats, torch.rand(n, 3, generator=g), torch.rand(n), torch.zeros(n, 1, 3)
+        torch.randn(n, 3, generator=g),
+        quats,
+        torch.rand(n, 3, generator=g),
+        torch.rand(n, generator=g),
+        torch.zeros(n, 1, 3),
     )
     return gaussians, torch.randint(0, len(FACES), (n,), generator=g)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import os
 import subprocess
 import sys
 import time
@@ -50,17 +51,21 @@ class Answer:
 
 
 class Server:
-    """A backend process and one client of it."""
+    """A backend process, with a temporary folder apart from those of all other programs, and one client of it."""
 
-    def __init__(self, *options: str, **popen: Any) -> None:
+    def __init__(self, temporary: Path, *options: str, env: Mapping[str, str] | None = None, **popen: Any) -> None:
         settings: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen([*COMMAND, *options], **(settings | popen))
+        own = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
+        self.temporary = temporary
+        self.process = subprocess.Popen(
+            [*COMMAND, *options], **(settings | popen | {"env": os.environ | (env or {}) | own})
+        )
         assert self.process.stdout is not None
         self.first_line = json.loads(self.process.stdout.readline())
         self.port, self.token = self.first_line["port"], self.first_line["token"]
 
     def ask(
-        self, method: str, path: str, body: bytes | None = None, timeout: float = 120.0, **headers: str | None
+        self, method: str, path: str, body: bytes | None = None, timeout: float = 600.0, **headers: str | None
     ) -> Answer:
         """One request on a connection of its own; a header of None is left out."""
         sent = {"Authorization": f"Bearer {self.token}"} | {k.replace("_", "-"): v for k, v in headers.items()}
@@ -75,7 +80,7 @@ class Server:
     def send(self, path: str, arrays: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> Answer:
         return self.ask("POST", path, packed(arrays, document))
 
-    def finish(self, job_id: str, timeout: float = 300.0) -> dict[str, Any]:
+    def finish(self, job_id: str, timeout: float = 1200.0) -> dict[str, Any]:
         """The job once it has ended."""
         until = time.monotonic() + timeout
         while time.monotonic() < until:
@@ -90,9 +95,17 @@ class Server:
         assert answer.status == 202, answer.body
         return self.finish(answer.json["job"])
 
-    def wait_until_ready(self) -> None:
-        while not self.ask("GET", "/v1/status").json["ready"]:
+    def wait_until_ready(self, timeout: float = 600.0) -> None:
+        until = time.monotonic() + timeout
+        while not (status := self.ask("GET", "/v1/status").json)["ready"]:
+            assert status["failure"] is None and time.monotonic() < until, status
             time.sleep(0.05)
+
+    def end(self) -> int:
+        """Close its standard input; its exit code. It ends long before the limit, unless it waits for its work."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return self.process.wait(60)
 
     def close(self) -> None:
         self.process.kill()
@@ -107,9 +120,15 @@ def packed(arrays: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> byt
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The temporary folder of all servers."""
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(scope="session")
+def server(temporary: Path) -> Iterator[Server]:
     """One for all tests that leave it as it is."""
-    running = Server()
+    running = Server(temporary)
     try:
         running.wait_until_ready()
         yield running
@@ -118,12 +137,12 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def start_server() -> Iterator[Callable[..., Server]]:
+def start_server(temporary: Path) -> Iterator[Callable[..., Server]]:
     """Starts backends of a test's own."""
     started: list[Server] = []
 
     def start(*options: str, **popen: Any) -> Server:
-        started.append(Server(*options, **popen))
+        started.append(Server(temporary, *options, **popen))
         return started[-1]
 
     yield start

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -19,8 +18,15 @@ import torch
 from emo_avatar.server.log import FOLDER_PREFIX
 
 
-def folders_of(process):
-    return list(Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}{process.pid}-*"))
+def folders_of(server):
+    return list(server.temporary.glob(f"{FOLDER_PREFIX}{server.process.pid}-*"))
+
+
+def wait_until(condition):
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -33,58 +39,57 @@ def test_the_first_line_is_all_that_standard_output_gets(own_server):
     assert (line["protocol"], line["host"]) == (1, "127.0.0.1")
     assert len(line["token"]) >= 32
     own_server.wait_until_ready()
-    own_server.process.stdin.close()
-    assert own_server.process.wait(5) == 0
+    assert own_server.end() == 0
     assert own_server.process.stdout.read() == b""
 
 
-def test_it_answers_before_it_is_ready(own_server):
-    started = time.monotonic()
-    status = own_server.ask("GET", "/v1/status").json
-    assert status["protocol"] == 1
-    assert status["failure"] is None
-    assert time.monotonic() - started < 5
+def test_it_answers_before_it_is_ready(start_server):
+    for _ in range(3):  # where others keep this process waiting, it may have become ready meanwhile
+        status = start_server().ask("GET", "/v1/status").json
+        assert status["protocol"] == 1
+        assert status["failure"] is None
+        if not status["ready"]:
+            return
+    pytest.fail("it was always ready at the first answer: it answers no sooner")
 
 
 def test_it_ends_with_its_standard_input_and_leaves_nothing(own_server):
     own_server.ask("GET", "/v1/hello")
-    assert folders_of(own_server.process)
-    own_server.process.stdin.close()
-    started = time.monotonic()
-    own_server.process.wait(10)
-    assert time.monotonic() - started < 2
-    assert not folders_of(own_server.process)
+    assert folders_of(own_server)
+    assert own_server.end() == 0
+    assert not folders_of(own_server)
 
 
 def test_it_ends_in_the_middle_of_a_job(own_server, portrait):
     own_server.wait_until_ready()
-    job = own_server.ask("POST", "/v1/jobs/portrait", portrait).json["job"]
+    job = own_server.ask("POST", "/v1/jobs/portrait?refine=5000", portrait).json["job"]  # takes minutes
     while own_server.ask("GET", f"/v1/jobs/{job}").json["state"] == "waiting":
         time.sleep(0.02)
-    own_server.process.stdin.close()
-    started = time.monotonic()
-    own_server.process.wait(10)
-    assert time.monotonic() - started < 2.5
-    assert not folders_of(own_server.process)
+    assert own_server.end() == 0
+    assert not folders_of(own_server)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 def test_the_next_one_clears_up_after_one_that_was_killed(own_server, start_server):
     own_server.ask("GET", "/v1/hello")
-    (folder,) = folders_of(own_server.process)
+    (folder,) = folders_of(own_server)
     own_server.process.kill()
     own_server.process.wait()
     assert folder.exists()
-    start_server().ask("GET", "/v1/status")
+    other = start_server()
+    other.ask("GET", "/v1/status")
     assert not folder.exists()
+    (living,) = folders_of(other)
+    start_server().ask("GET", "/v1/status")
+    assert living.exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 def test_a_termination_signal_ends_it(own_server):
     own_server.ask("GET", "/v1/hello")
     own_server.process.send_signal(signal.SIGTERM)
-    own_server.process.wait(5)
-    assert not folders_of(own_server.process)
+    own_server.process.wait(60)
+    assert not folders_of(own_server)
 
 
 def test_standalone_it_outlives_its_standard_input(start_server):
@@ -95,7 +100,7 @@ def test_standalone_it_outlives_its_standard_input(start_server):
 
 def test_a_token_of_one_s_own_is_not_told(start_server):
     token = "a token that is long enough"
-    server = start_server("--token-env", "EMO_TEST_TOKEN", env=os.environ | {"EMO_TEST_TOKEN": token})
+    server = start_server("--token-env", "EMO_TEST_TOKEN", env={"EMO_TEST_TOKEN": token})
     assert server.token is None
     server.token = token
     assert server.ask("GET", "/v1/status").status == 200
@@ -104,7 +109,7 @@ def test_a_token_of_one_s_own_is_not_told(start_server):
 def run(*options, **env):
     command = [sys.executable, "-m", "emo_avatar", "serve", *options]
     return subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, env=os.environ | env
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, env=os.environ | env
     )
 
 
@@ -127,7 +132,7 @@ def test_a_port_that_is_taken_is_told_in_a_sentence():
 
 
 def test_a_connection_is_kept_alive(server):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.connect()
     own_socket = connection.sock
     for _ in range(3):
@@ -140,7 +145,7 @@ def test_a_connection_is_kept_alive(server):
 
 @pytest.mark.parametrize("garbage", [b"\x00\xff" * 100, b"GET / HTTP/9\r\n\r\n", b"GET /v1/hello", b"{}\n", b""])
 def test_garbage_on_the_line_leaves_it_standing(server, garbage):
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as line:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as line:
         line.sendall(garbage)
         line.shutdown(socket.SHUT_WR)
         line.recv(1000)
@@ -148,15 +153,13 @@ def test_garbage_on_the_line_leaves_it_standing(server, garbage):
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(server):
-    before = {file for folder in folders_of(server.process) for file in folder.iterdir()}
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as line:
+    (folder,) = folders_of(server)
+    before = set(folder.iterdir())  # some of which may still be going
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as line:
         head = f"POST /v1/jobs/import HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {server.token}\r\n"
         line.sendall(head.encode() + b"Content-Length: 100000\r\n\r\n" + bytes(5000))
-        time.sleep(0.3)
-    until = time.monotonic() + 5
-    while {file for folder in folders_of(server.process) for file in folder.iterdir()} != before:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+        wait_until(lambda: set(folder.iterdir()) - before)
+    wait_until(lambda: not set(folder.iterdir()) - before)
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="limits of a running process are Linux's")
@@ -228,7 +231,7 @@ def test_many_clients_are_served_at_once(server, avatar):
 
 @pytest.mark.parametrize(("path", "limit_mb"), [("/v1/render", 1), ("/v1/jobs/portrait", 64)])
 def test_a_body_that_is_announced_too_large_is_not_even_read(server, path, limit_mb):
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as line:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as line:
         head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {server.token}\r\n"
         line.sendall(head.encode() + f"Content-Length: {(limit_mb << 20) + 1}\r\n\r\n".encode())
         answer = line.recv(10_000)
@@ -240,7 +243,7 @@ def test_a_body_that_grows_too_large_is_stopped(server):
         for _ in range(40):
             yield bytes(1 << 16)
 
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     connection.request("POST", "/v1/render", growing(), {"Authorization": f"Bearer {server.token}"})
     response = connection.getresponse()
     assert response.status == 413
@@ -251,8 +254,8 @@ def test_a_body_that_grows_too_large_is_stopped(server):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_backend_that_will_never_be_ready_says_why(start_server, portrait):
     server = start_server("--device", "cuda")
-    while (status := server.ask("GET", "/v1/status").json)["failure"] is None:
-        time.sleep(0.05)
+    wait_until(lambda: server.ask("GET", "/v1/status").json["failure"])
+    status = server.ask("GET", "/v1/status").json
     assert not status["ready"]
     assert "no CUDA device" in status["failure"]["sentence"]
     assert server.ask("GET", f"/v1/avatars/{'0' * 64}").json["error"] == status["failure"]
@@ -265,7 +268,7 @@ def test_it_can_be_bound_to_another_loopback(start_server):
     except OSError:
         pytest.skip("this machine has no IPv6")
     server = start_server("--host", "::1")
-    connection = http.client.HTTPConnection("::1", server.port, timeout=20)
+    connection = http.client.HTTPConnection("::1", server.port, timeout=60)
     connection.request("GET", "/v1/status", headers={"Authorization": f"Bearer {server.token}"})
     assert connection.getresponse().status == 200
     connection.close()

@@ -10,7 +10,7 @@ from emo_avatar.render.splat.threads import _Job, run_in_threads
 
 
 def test_helpers_share_the_work() -> None:
-    workers, meeting = set(), threading.Barrier(3, timeout=10)
+    workers, meeting = set(), threading.Barrier(3, timeout=60)
 
     def task() -> None:
         meeting.wait()  # passes only when three threads are here at once
@@ -25,7 +25,7 @@ def test_an_error_in_a_helper_is_raised_by_the_caller() -> None:
 
     def task() -> None:
         if threading.get_ident() == caller:
-            helper_came.wait(10)
+            helper_came.wait(60)
         else:
             helper_came.set()
             raise ArithmeticError("in a helper")
