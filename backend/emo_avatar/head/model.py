@@ -7,6 +7,7 @@ After Li et al., "Learning a model of facial shape and expression from 4D scans"
 from __future__ import annotations
 
 import copy
+import functools
 from typing import NamedTuple
 
 import torch
@@ -36,12 +37,12 @@ class HeadModel(nn.Module):
     """
 
     v_template: torch.Tensor  # [V, 3]
-    shape_dirs: torch.Tensor  # [300, V * 3]
-    motion_dirs: torch.Tensor  # [100 + 36, V * 3] expression, then pose correctives
+    shape_dirs: torch.Tensor  # [V * 3, 300] a part of the data's own array: only a copy of it would take long
+    motion_dirs: torch.Tensor  # [V * 3, 100 + 36] expression, then pose correctives
     weights: torch.Tensor  # [V, 5]
     J_template: torch.Tensor  # [5, 3] joints of v_template
-    J_shape_dirs: torch.Tensor  # [300, 15]
-    J_expression_dirs: torch.Tensor  # [100, 15]
+    J_shape_dirs: torch.Tensor  # [15, 300]
+    J_expression_dirs: torch.Tensor  # [15, 100]
     J_regressor: torch.Tensor  # [5, V]
     faces: torch.Tensor  # [F, 3] int64
 
@@ -49,21 +50,21 @@ class HeadModel(nn.Module):
         super().__init__()
         self.name = data.name
         n_vertices = data.n_vertices
-        J_regressor = torch.as_tensor(data.J_regressor, dtype=torch.float32)
-        dirs = torch.as_tensor(data.shapedirs, dtype=torch.float32)  # [V, 3, 400]
-        J_dirs = torch.einsum("jv,vck->kjc", J_regressor, dirs).reshape(N_SHAPE + N_EXPRESSION, -1)
-        dirs = dirs.permute(2, 0, 1).reshape(N_SHAPE + N_EXPRESSION, n_vertices * 3)
-        posedirs = torch.as_tensor(data.posedirs, dtype=torch.float32).permute(2, 0, 1).reshape(-1, n_vertices * 3)
+        J_regressor = torch.tensor(data.J_regressor, dtype=torch.float32)
         v_template = torch.tensor(data.v_template, dtype=torch.float32)
+        dirs = torch.as_tensor(data.shapedirs, dtype=torch.float32)  # [V, 3, 400]
+        posedirs = torch.as_tensor(data.posedirs, dtype=torch.float32)
+        J_dirs = (J_regressor @ dirs.reshape(n_vertices, -1)).view(3 * len(JOINTS), -1)  # [15, 400]
+        dirs, posedirs = dirs.reshape(3 * n_vertices, -1), posedirs.reshape(3 * n_vertices, -1)
 
         self.register_buffer("v_template", v_template)
-        self.register_buffer("shape_dirs", dirs[:N_SHAPE].contiguous())
-        self.register_buffer("motion_dirs", torch.cat([dirs[N_SHAPE:], posedirs]))
+        self.register_buffer("shape_dirs", dirs[:, :N_SHAPE])
+        self.register_buffer("motion_dirs", torch.cat([dirs[:, N_SHAPE:], posedirs], dim=1))
         self.register_buffer("weights", torch.tensor(data.weights, dtype=torch.float32))
         self.register_buffer("J_template", J_regressor @ v_template)
-        self.register_buffer("J_shape_dirs", J_dirs[:N_SHAPE].contiguous())
-        self.register_buffer("J_expression_dirs", J_dirs[N_SHAPE:].contiguous())
-        self.register_buffer("J_regressor", J_regressor.clone())
+        self.register_buffer("J_shape_dirs", J_dirs[:, :N_SHAPE])
+        self.register_buffer("J_expression_dirs", J_dirs[:, N_SHAPE:])
+        self.register_buffer("J_regressor", J_regressor)
         self.register_buffer("faces", torch.as_tensor(data.faces.astype("int64")))
 
     def for_identity(
@@ -102,7 +103,7 @@ class HeadModel(nn.Module):
         pose = torch.cat([p.expand(batch, -1) for p in poses], dim=1).view(batch, len(JOINTS), 3)
 
         v_identity, J_identity = self._identity(shape, static_offset)
-        joints_rest = J_identity + (expression @ self.J_expression_dirs).view(-1, len(JOINTS), 3)
+        joints_rest = J_identity + (expression @ self.J_expression_dirs.T).view(-1, len(JOINTS), 3)
         rotations = rotation_matrices(pose)  # [B, 5, 3, 3]
         pose_feature = (rotations[:, 1:] - torch.eye(3, dtype=pose.dtype, device=pose.device)).flatten(1)  # [B, 36]
         motion = torch.cat([expression.expand(batch, -1), pose_feature], dim=1)  # [B, 136]
@@ -116,8 +117,8 @@ class HeadModel(nn.Module):
         """The unposed, expressionless head and its joints."""
         vertices, joints = self.v_template[None], self.J_template[None]
         if shape is not None:
-            vertices = vertices + (shape @ self.shape_dirs).view(len(shape), -1, 3)
-            joints = joints + (shape @ self.J_shape_dirs).view(len(shape), len(JOINTS), 3)
+            vertices = vertices + (shape @ self.shape_dirs.T).view(len(shape), -1, 3)
+            joints = joints + (shape @ self.J_shape_dirs.T).view(len(shape), len(JOINTS), 3)
         if static_offset is not None:
             vertices = vertices + static_offset
             joints = joints + self.J_regressor @ static_offset
@@ -130,7 +131,7 @@ class HeadModel(nn.Module):
         transforms: torch.Tensor,  # [B, 5, 4, 4]
     ) -> torch.Tensor:  # [B, V, 3]
         def skin(v_identity: torch.Tensor, motion: torch.Tensor, transforms: torch.Tensor) -> torch.Tensor:
-            posed = v_identity + (motion @ self.motion_dirs).view(len(motion), -1, 3)
+            posed = v_identity + (motion @ self.motion_dirs.T).view(len(motion), -1, 3)
             blended = self.weights @ transforms[:, :, :3].flatten(2)  # [b, V, 12]
             blended = blended.view(len(motion), -1, 3, 4)
             return (blended[..., :3] @ posed[..., None]).squeeze(-1) + blended[..., 3]
@@ -143,6 +144,12 @@ class HeadModel(nn.Module):
             v_part = v_identity if len(v_identity) == 1 else v_identity[part]
             vertices[part] = skin(v_part, motion[part], transforms[part])
         return vertices
+
+
+@functools.lru_cache(maxsize=2)
+def head_model(data: HeadData) -> HeadModel:
+    """The model of a generic head, built once for everybody in the process: not to be changed or moved to a device."""
+    return HeadModel(data)
 
 
 def rotation_matrices(axis_angle: torch.Tensor) -> torch.Tensor:  # [..., 3] -> [..., 3, 3]

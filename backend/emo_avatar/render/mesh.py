@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -24,7 +25,7 @@ class MeshFragments:
     )  # [H, W, 3] float32, on the triangle in space (perspective-correct); 0 where nothing is seen
     depth: np.ndarray  # [H, W] float32 camera-space z in metres, inf where nothing is seen
 
-    @property
+    @cached_property
     def covered(self) -> np.ndarray:  # [H, W] bool
         return self.face >= 0
 

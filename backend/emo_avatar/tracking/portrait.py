@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from emo_avatar.head.arkit import flame_from_arkit
 from emo_avatar.head.data import HeadData, open_head
-from emo_avatar.head.model import HeadModel
+from emo_avatar.head.model import head_model
 from emo_avatar.render.camera import CV_FROM_FLAME, Camera
 from emo_avatar.tracking.checks import border_notes, check_error, doubt_notes, found, hair_notes, pose_notes
 from emo_avatar.tracking.crop import CROP_SIZE, PortraitCrop, crop_portrait
@@ -119,5 +119,5 @@ def _assemble(
 
 def _posed(head: HeadData, parameters: dict[str, np.ndarray]) -> np.ndarray:  # [V, 3]
     with torch.no_grad():
-        output = HeadModel(head)(**{name: torch.from_numpy(value)[None] for name, value in parameters.items()})
+        output = head_model(head)(**{name: torch.from_numpy(value)[None] for name, value in parameters.items()})
     return output.vertices[0].numpy()

@@ -20,8 +20,18 @@ SHRINK = 15.0  # pixels that a vertex outside of the matte may be pulled in
 NECK_REACH = 0.012  # metres that the sides of the neck may be moved out
 
 
+def nearest_inside(alpha: np.ndarray) -> np.ndarray:  # [H, W] -> [2, H, W] row, column
+    """For each pixel the nearest one that shows the person."""
+    nearest: np.ndarray = distance_transform_edt(alpha < 0.5, return_distances=False, return_indices=True)
+    return nearest
+
+
 def fit_outline(
-    view: MeshView, skin: np.ndarray, alpha: np.ndarray, head: HeadData, smoothing: float
+    view: MeshView,
+    skin: np.ndarray,  # [H, W] in [0, 1], pixels that show skin
+    inside: np.ndarray,  # [2, H, W] of `nearest_inside`
+    head: HeadData,
+    smoothing: float,
 ) -> np.ndarray:  # [V, 3]
     """The posed head with the outline of its face where skin ends in the photograph, smoothed by some degrees."""
     centre = view.vertices[head.regions["face"]].mean(0)
@@ -30,7 +40,7 @@ def fit_outline(
     face = view.covered & on_face[head.faces].all(1)[view.fragments.face]
     radius = outermost(face, centre_px)
     metres = depth / view.camera.K[0, 0]
-    reach = walk(skin * alpha, centre_px, radius + OUTLINE_REACH[0] / metres, GAP)
+    reach = walk(skin, centre_px, radius + OUTLINE_REACH[0] / metres, GAP)
     # Where the neck or the scalp goes on behind the outline there is skin beyond it, and nothing to correct.
     beyond = sample(view.covered.astype(float), centre_px + unit(DIRECTIONS) * (radius + 3)[:, None]) > 0.5
     error = np.where(beyond, 0, np.clip((reach - radius) * metres, *OUTLINE_REACH))
@@ -43,10 +53,10 @@ def fit_outline(
     near = near * np.clip(3 - 2 * share, 0, 1) * on_face  # 1 at the outline, 0 far inside and far outside of it
     moved = near * np.interp(degrees, DIRECTIONS, error, period=360)
     shift = moved[:, None] * unit(degrees)  # [V, 2] metres in the picture's plane
-    shift[:, 0] += _neck_shift(view, skin * alpha, head) * metres
+    shift[:, 0] += _neck_shift(view, skin, head) * metres
     shift = smooth_over_mesh(shift, head.faces, 3)
     pixel = view.camera.project(view.vertices)[0] + shift / metres
-    shift += smooth_over_mesh(_into_matte(pixel, alpha) * metres, head.faces, 2)
+    shift += smooth_over_mesh(_to_nearest(pixel, inside) * metres, head.faces, 2)
     in_picture = np.concatenate([shift, np.zeros((len(shift), 1))], axis=1)
     return (view.vertices + in_picture @ view.camera.viewmat[:3, :3]).astype(np.float32)
 
@@ -78,11 +88,9 @@ def _neck_shift(view: MeshView, skin: np.ndarray, head: HeadData) -> np.ndarray:
     return shift
 
 
-def _into_matte(pixel: np.ndarray, alpha: np.ndarray) -> np.ndarray:  # [V, 2] -> [V, 2] px
+def _to_nearest(pixel: np.ndarray, nearest: np.ndarray) -> np.ndarray:  # [V, 2], [2, H, W] -> [V, 2] px
     """From each pixel to the nearest one that shows the person."""
-    row, column = distance_transform_edt(alpha < 0.5, return_distances=False, return_indices=True)
-    inside = np.clip(pixel, 0, np.array(alpha.shape[::-1]) - 1).astype(int)
-    at = inside[:, 1], inside[:, 0]
-    vector = np.stack([column[at] - inside[:, 0], row[at] - inside[:, 1]], axis=1).astype(float)
+    column, row = np.clip(pixel, 0, np.array(nearest.shape[:0:-1]) - 1).astype(int).T
+    vector = (nearest[::-1, row, column] - (column, row)).T.astype(float)
     length = np.linalg.norm(vector, axis=1, keepdims=True)
     return vector * np.minimum(1, SHRINK / np.maximum(length, 1))

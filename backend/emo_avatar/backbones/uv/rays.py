@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from emo_avatar.backbones.uv.view import sample
+from emo_avatar.backbones.uv.view import bilinear
+from emo_avatar.render.splat.compiled import kernel
 
 DIRECTIONS = np.arange(360)  # degrees in the picture: 0 to the right, 90 down
 
@@ -16,10 +17,8 @@ def unit(degrees: np.ndarray) -> np.ndarray:  # [N] -> [N, 2]
 
 def rays(values: np.ndarray, centre: np.ndarray) -> np.ndarray:  # [H, W], [2] px -> [360, R]
     """A picture along rays from a point, one per degree, a sample per pixel; 0 outside of the picture."""
-    length = max(values.shape)
-    at = centre + unit(DIRECTIONS)[:, None] * np.arange(length)[None, :, None]
-    inside = (at >= 0).all(2) & (at < values.shape[::-1]).all(2)
-    return sample(values.astype(np.float32), at.reshape(-1, 2)).reshape(inside.shape) * inside
+    picture = np.ascontiguousarray(values, np.float32)[..., None]
+    return _along(picture, float(centre[0]), float(centre[1]), unit(DIRECTIONS))
 
 
 def outermost(mask: np.ndarray, centre: np.ndarray) -> np.ndarray:  # [H, W] bool, [2] px -> [360] px
@@ -35,12 +34,28 @@ def walk(
     gap: int,
 ) -> np.ndarray:  # [360] px
     """How far one gets on each ray from its start (px) before the values drop under one half for more than a gap."""
-    on = rays(values, centre) > 0.5
+    return _walked(rays(values, centre), np.ascontiguousarray(start, np.float64), gap)
+
+
+@kernel
+def _along(picture, x0, y0, directions):  # [H, W, 1], [360, 2] -> [360, R]
+    height, width = picture.shape[0], picture.shape[1]
+    values = np.zeros((len(directions), max(height, width)), np.float32)
+    for k in range(len(directions)):
+        for r in range(values.shape[1]):
+            x, y = x0 + r * directions[k, 0], y0 + r * directions[k, 1]
+            if 0 <= x < width and 0 <= y < height:
+                values[k, r] = bilinear(picture, 0, x, y)
+    return values
+
+
+@kernel
+def _walked(values, start, gap):  # [360, R], [360] -> [360]
     reach = start.copy()
-    for k, first in enumerate(start.astype(int).clip(0)):
+    for k in range(len(start)):
         missing = 0
-        for r in range(first, on.shape[1]):
-            missing = 0 if on[k, r] else missing + 1
+        for r in range(int(max(start[k], 0.0)), values.shape[1]):
+            missing = 0 if values[k, r] > 0.5 else missing + 1
             if missing > gap:
                 break
             if missing == 0:

@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from emo_avatar.avatar.personal import personal_head
+from emo_avatar.avatar.personal import expression_shift, lid_travel, personal_head
 from emo_avatar.head.arkit import flame_from_arkit
-from emo_avatar.head.data import N_SHAPE, HeadData
-from emo_avatar.head.model import HeadModel, rotation_matrices
+from emo_avatar.head.data import HeadData
+from emo_avatar.head.model import HeadModel, head_model, rotation_matrices
 from emo_avatar.motion.flame_sequence import FRAME_FIELDS, FlameSequence
 from emo_avatar.tracking.portrait import TrackedPortrait
 
@@ -21,6 +21,7 @@ class Stance:
     """A person, and how they stand in the photo."""
 
     head: HeadData  # the generic one
+    model: HeadModel  # of that head in this person's shape, without the offset
     shape: np.ndarray  # [300]
     static_offset: np.ndarray  # [V, 3] metres
     pose: FlameSequence  # one frame
@@ -29,22 +30,29 @@ class Stance:
     def of(cls, portrait: TrackedPortrait, head: HeadData) -> Stance:
         """As the tracker found them."""
         values = {name: getattr(portrait, name)[None] for name in FRAME_FIELDS if hasattr(portrait, name)}
-        return cls(head, portrait.shape, portrait.static_offset, replace(FlameSequence.still(1), **values))
+        pose = replace(FlameSequence.still(1), **values)
+        model = head_model(head).for_identity(torch.from_numpy(portrait.shape))
+        return cls(head, model, portrait.shape, portrait.static_offset, pose)
+
+    @cached_property
+    def neutral(self) -> np.ndarray:  # [V, 3] metres
+        """The person's face at rest."""
+        return self.model.v_template.numpy() + self.static_offset
 
     @cached_property
     def person(self) -> HeadData:
-        return personal_head(self.head, self.shape, self.static_offset)
+        return personal_head(self.head, self.neutral)
 
     @cached_property
     def vertices(self) -> np.ndarray:  # [V, 3] metres
         """The head in the world as the photo shows it."""
-        return _posed(self.person, self.pose)
+        return self._posed(self.pose)
 
     @property
     def unturned(self) -> np.ndarray:  # [V, 3] metres
         """The same face upright at the origin."""
         still = FlameSequence.still(1)
-        return _posed(self.person, replace(self.pose, rotation=still.rotation, translation=still.translation))
+        return self._posed(replace(self.pose, rotation=still.rotation, translation=still.translation))
 
     def moved(self, shift: np.ndarray) -> Stance:  # [V, 3] metres, world
         """The person with a face that differs by ``shift`` where they stand.
@@ -60,12 +68,14 @@ class Stance:
         What the neutral face takes over is taken from the photo's expression, so that the mesh in the photo stays.
         """
         expression, _, _ = flame_from_arkit(self.head, weights)
-        offset = self.static_offset + self.head.shapedirs[:, :, N_SHAPE:] @ expression
+        offset = self.static_offset + expression_shift(self.head, expression)
         pose = replace(self.pose, expression=self.pose.expression - expression)
         return replace(self, static_offset=offset.astype(np.float32), pose=pose)
 
-
-def _posed(person: HeadData, pose: FlameSequence) -> np.ndarray:  # [V, 3]
-    with torch.no_grad():
-        arguments = {name: torch.from_numpy(getattr(pose, name)) for name in FRAME_FIELDS}
-        return HeadModel(person)(**arguments).vertices[0].numpy()
+    def _posed(self, pose: FlameSequence) -> np.ndarray:  # [V, 3]
+        """As `HeadModel` of `person` has it, without making that head: what its lids travel more is an offset."""
+        more = lid_travel(self.head, self.neutral)[:, None] - 1
+        offset = self.static_offset + more * expression_shift(self.head, pose.expression[0])
+        with torch.no_grad():
+            arguments = {name: torch.from_numpy(getattr(pose, name)) for name in FRAME_FIELDS}
+            return self.model(static_offset=torch.from_numpy(offset)[None], **arguments).vertices[0].numpy()

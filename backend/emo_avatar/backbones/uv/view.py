@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.ndimage import map_coordinates
 
 from emo_avatar.render.camera import Camera
 from emo_avatar.render.mesh import MeshFragments, rasterize_mesh
+from emo_avatar.render.splat.compiled import kernel
 
 BROAD_ROUNDS = 8  # of smoothing, until normals follow the skull and no longer the features
 
@@ -85,9 +85,29 @@ def smooth_over_mesh(values: np.ndarray, faces: np.ndarray, rounds: int) -> np.n
 
 def sample(image: np.ndarray, pixel: np.ndarray) -> np.ndarray:  # [H, W] or [H, W, C], [N, 2] -> [N] or [N, C]
     """Bilinear lookup at pixel coordinates whose centres lie at half integers; the edge continues outside."""
-    at = (pixel[:, 1] - 0.5, pixel[:, 0] - 0.5)
-    if image.ndim == 2:
-        return map_coordinates(image, at, order=1, mode="nearest")
-    return np.stack(
-        [map_coordinates(image[..., k], at, order=1, mode="nearest") for k in range(image.shape[2])], axis=1
-    )
+    channels = np.ascontiguousarray(image, np.float32).reshape(*image.shape[:2], -1)
+    values = _sample(channels, np.ascontiguousarray(pixel, np.float64))
+    return values.reshape(len(pixel), *image.shape[2:])
+
+
+@kernel
+def _sample(image, pixel):  # -> [N, C] float64
+    values = np.empty((len(pixel), image.shape[2]))
+    for i in range(len(pixel)):
+        for c in range(image.shape[2]):
+            values[i, c] = bilinear(image, c, pixel[i, 0], pixel[i, 1])
+    return values
+
+
+@kernel
+def bilinear(image, channel, x, y):
+    """One lookup of `sample` in an image [H, W, C]."""
+    height, width = image.shape[0], image.shape[1]
+    x = min(x - 0.5, width - 1.0) if x > 0.5 else 0.0
+    y = min(y - 0.5, height - 1.0) if y > 0.5 else 0.0
+    left, top = int(x), int(y)
+    right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
+    u, v = x - left, y - top
+    above = (1 - u) * image[top, left, channel] + u * image[top, right, channel]
+    below = (1 - u) * image[bottom, left, channel] + u * image[bottom, right, channel]
+    return (1 - v) * above + v * below
