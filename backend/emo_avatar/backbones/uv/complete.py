@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter1d, minimum_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter1d, minimum_filter
 from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
+from emo_avatar.backbones.uv.masks import worn
 from emo_avatar.backbones.uv.mouth import lip_gap
 from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.backbones.uv.rays import DIRECTIONS, rays
@@ -62,7 +63,7 @@ def observe(
     texels = prepared.texels
     pixel, _ = hull.camera.project(points)
     hairy = texels.points(under_hair[:, None], hull.faces)[:, 0] > 0.5
-    trusted = (binary_erosion(alpha > 0.9, iterations=EDGE) & ~beside_occluder(hull, 1)).astype(float)
+    trusted = (worn(alpha > 0.9, EDGE) & ~beside_occluder(hull, 1)).astype(float)
     normals = texels.points(hull.broad_normals, hull.faces)
     facing = hull.facing(points, normals / np.linalg.norm(normals, axis=1, keepdims=True))
     right_label = np.where(hairy, sample(hair, pixel), 1 - sample(hair, pixel))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter
+from scipy.ndimage import distance_transform_edt
+
+from emo_avatar.backbones.uv.masks import blurred, worn
 
 SOLID, EMPTY = 0.97, 0.02  # alpha above and below which a pixel shows one layer alone
 SOLID_MARGIN = 2  # pixels that a matte's edge may be off by
@@ -18,7 +20,7 @@ def clean_foreground(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:  # [H, W
     B comes from the nearest pixels that are surely background. Where alpha is too small to divide by, and outside the
     matte, the nearest solid colour is carried outwards.
     """
-    solid = binary_erosion(alpha > SOLID, iterations=SOLID_MARGIN)
+    solid = worn(alpha > SOLID, SOLID_MARGIN)
     if not solid.any():
         return rgb
     carried = _nearest(rgb, solid)
@@ -36,4 +38,4 @@ def clean_foreground(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:  # [H, W
 def _nearest(rgb: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Every pixel takes the colour of the nearest known one, softened."""
     row, column = distance_transform_edt(~known, return_distances=False, return_indices=True)
-    return gaussian_filter(rgb[row, column], (SMEAR, SMEAR, 0))
+    return blurred(rgb[row, column], SMEAR)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
 from emo_avatar.backbones.uv.eyes import SCLERA_FROM, off_axis
+from emo_avatar.backbones.uv.masks import inset
 from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.backbones.uv.splats import Layer, Splats
 from emo_avatar.backbones.uv.view import MeshView
@@ -34,7 +34,7 @@ def lash_line(prepared: PreparedHead, colour: np.ndarray, dark: np.ndarray) -> n
 def lash_colour(rgb: np.ndarray, hull: MeshView, prepared: PreparedHead) -> np.ndarray:  # [3]
     """The colour of the darkest pixels along the slits of the eyes."""
     eye = _eye_pixels(hull, prepared)
-    band = (distance_transform_edt(eye) <= LASH_PIXELS) & (distance_transform_edt(~eye) <= LASH_PIXELS)
+    band = (inset(eye) <= LASH_PIXELS) & (inset(~eye) <= LASH_PIXELS)
     if not band.any():
         return np.full(3, LASH_BRIGHTEST / 2)
     pixels = rgb[band]
@@ -57,8 +57,8 @@ def carry_lashes(
     """
     eye = _eye_pixels(hull, prepared)
     column, row = hull.camera.project(details.means)[0].astype(int).T
-    inset = distance_transform_edt(eye)[row, column]
-    on_eye = np.flatnonzero((inset > 0) & (inset <= LASH_PIXELS))
+    within = inset(eye)[row, column]
+    on_eye = np.flatnonzero((within > 0) & (within <= LASH_PIXELS))
     eyeball = np.flatnonzero(prepared.eyes[prepared.texels.face])
     if not len(on_eye) or not len(eyeball):
         return details

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import binary_dilation, distance_transform_edt
+from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from skimage.draw import polygon2mask
 
 from emo_avatar.backbones.uv.maps import painted_colour
+from emo_avatar.backbones.uv.masks import grown, polygon_mask
 from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.backbones.uv.sheets import surface_at_pixels
 from emo_avatar.backbones.uv.splats import Layer, Splats, flat_splats
@@ -70,12 +70,12 @@ def mark_gap(details: Splats, prepared: PreparedHead, landmarks: np.ndarray) -> 
 def visible_teeth(rgb: np.ndarray, landmarks: np.ndarray, skin: np.ndarray) -> np.ndarray:  # [H, W] bool
     """The pixels between the lips that show teeth; none for a closed mouth. ``skin [3]`` is the typical skin colour."""
     outline = landmarks[list(INNER_LIPS)]
-    between = polygon2mask(rgb.shape[:2], outline[:, ::-1])
+    between = polygon_mask(rgb.shape, outline)
     if between.sum() < OPEN * np.ptp(outline[:, 0]) ** 2:
         return np.zeros(rgb.shape[:2], bool)
     tooth = rgb.mean(2) > TOOTH_BRIGHTNESS * skin.mean()
     tooth &= rgb[..., 0] - rgb[..., 2] < 1.2 * (skin[0] - skin[2])  # lips are redder than teeth
-    return tooth & binary_dilation(between)
+    return tooth & grown(between, 1)
 
 
 def teeth_splats(

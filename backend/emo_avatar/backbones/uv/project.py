@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, label
+from scipy.ndimage import label
 
 from emo_avatar.backbones.uv.attributes import BESIDE, detail_splats, pixel_share, texel_splats
 from emo_avatar.backbones.uv.complete import Observation, beside_occluder, complete_hair, complete_skin, observe
 from emo_avatar.backbones.uv.eyes import eye_axes, eye_colours
 from emo_avatar.backbones.uv.hull import CORRECTION, MAX_THICKNESS, hair_vertices, inflate_scalp, skull_centre
 from emo_avatar.backbones.uv.lids import carry_lashes, lash_colour, lash_line
+from emo_avatar.backbones.uv.masks import blurred
 from emo_avatar.backbones.uv.mouth import mark_gap, mouth_colours, teeth_splats, visible_teeth
 from emo_avatar.backbones.uv.outline import fit_outline, nearest_inside
 from emo_avatar.backbones.uv.prepared import PreparedHead
@@ -98,7 +99,7 @@ def _clothed(
     """Clothing goes round a neck: behind what the photo shows of it the unseen neck wears it too."""
     neck = (prepared.on_face["neck"] | prepared.on_face["collar"])[prepared.texels.face]
     unseen = neck & (seen.confidence < 0.05) & (sample(labels.cloth, seen.pixel) > 0.5)
-    soft = BACK_SHADE * gaussian_filter(rgb, (BACK_BLUR, BACK_BLUR, 0))
+    soft = BACK_SHADE * blurred(rgb, BACK_BLUR)
     return np.where(unseen[:, None], sample(soft, seen.pixel), colour)
 
 

@@ -7,13 +7,13 @@ then label the disputed band: fringe, temples, sideburns, ears, jaw line, neck.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.cluster.vq import kmeans2
-from scipy.ndimage import binary_dilation, binary_erosion, gaussian_filter
-from skimage.draw import polygon2mask
 
+from emo_avatar.backbones.uv.masks import blurred, grown, polygon_mask, worn
 from emo_avatar.backbones.uv.view import MeshView
 from emo_avatar.tracking.topology import FACE_OVAL, LEFT_BROW, LEFT_EYE, OUTER_LIPS, RIGHT_BROW, RIGHT_EYE
 
@@ -65,26 +65,26 @@ def segment(
 ) -> Segmentation:
     """Label a portrait's pixels."""
     shape = alpha.shape
-    oval = polygon2mask(shape, landmarks[list(FACE_OVAL), ::-1])
+    oval = polygon_mask(shape, landmarks[list(FACE_OVAL)])
     features = np.zeros(shape, bool)
     for group in (LEFT_EYE, RIGHT_EYE, LEFT_BROW, RIGHT_BROW, OUTER_LIPS):
-        features |= polygon2mask(shape, _around(landmarks[list(group)], 1.3)[:, ::-1])
+        features |= polygon_mask(shape, _around(landmarks[list(group)], 1.3))
     prior = _prior(shape, landmarks, view, regions, oval)
 
     solid = alpha > 0.95
     height = landmarks[152, 1] - landmarks[10, 1]  # chin to forehead, px
     margin = max(1, round(0.02 * height))
     row = np.arange(shape[0])[:, None]
-    off_mesh = solid & ~binary_dilation(view.covered, iterations=margin)
-    cheeks = polygon2mask(shape, _around(landmarks[list(FACE_OVAL)], 0.8)[:, ::-1]) & (row < landmarks[2, 1])
+    off_mesh = solid & ~grown(view.covered, margin)
+    cheeks = polygon_mask(shape, _around(landmarks[list(FACE_OVAL)], 0.8)) & (row < landmarks[2, 1])
     seeds = (
         solid & cheeks & ~features,
         off_mesh & (row < landmarks[2, 1]),
         off_mesh & (row > landmarks[152, 1] + 0.25 * height),
     )
-    colours = _opponent(rgb)
-    density = np.stack([_density(colours, binary_erosion(s) if s.sum() > MAX_SEEDS else s) for s in seeds], axis=-1)
-    evidence = gaussian_filter(np.log(density + OUTLIER), (SMOOTHING, SMOOTHING, 0))
+    colours = _opponent(rgb).astype(np.float32)
+    density = _densities(colours, [worn(s, 1) if s.sum() > MAX_SEEDS else s for s in seeds])
+    evidence = blurred(np.log(density + np.float32(OUTLIER)), SMOOTHING)
     posterior = prior * np.exp(evidence - evidence.max(-1, keepdims=True))
     posterior[features] = (1, 0, 0)  # dark eyes and brows are not hair
     return Segmentation(posterior / posterior.sum(-1, keepdims=True), oval)
@@ -106,7 +106,7 @@ def _prior(
     for name in ("ears", "scalp", "neck", "collar"):
         prior[seen & regions[name][face]] = PRIORS[name]
     prior[oval] = PRIORS["face"]
-    return gaussian_filter(prior, (2, 2, 0)) + 1e-4
+    return blurred(prior, 2) + np.float32(1e-4)
 
 
 def _opponent(rgb: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 3]
@@ -115,21 +115,31 @@ def _opponent(rgb: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 3]
     return np.stack([(r + g + b) / 3, (r - b) / np.sqrt(2), (r - 2 * g + b) / np.sqrt(6)], axis=-1)
 
 
-def _density(colours: np.ndarray, seeds: np.ndarray) -> np.ndarray:  # [H, W, 3], [H, W] bool -> [H, W]
-    """Density of a mixture of Gaussians learnt from the seeds; zero everywhere when there are too few."""
-    known = colours[seeds]
+def _densities(colours: np.ndarray, seeds: Sequence[np.ndarray]) -> np.ndarray:  # [H, W, 3], S of [H, W] -> [H, W, S]
+    """Densities of the mixtures of Gaussians learnt from each set of seeds; zero where there are too few."""
+    mixtures = [_mixture(colours[chosen]) for chosen in seeds]
+    x, y, z = np.moveaxis(colours, -1, 0).reshape(3, -1)
+    terms = np.stack([np.ones_like(x), x, y, z, x * x, y * y, z * z, x * y, x * z, y * z])  # of a quadratic polynomial
+    clusters = np.exp(np.concatenate(mixtures).astype(np.float32) @ terms)  # [K, H * W]
+    borders = np.cumsum([len(mixture) for mixture in mixtures])[:-1]
+    return np.stack([part.sum(0) for part in np.split(clusters, borders)], axis=-1).reshape(*colours.shape[:2], -1)
+
+
+def _mixture(known: np.ndarray) -> np.ndarray:  # [N, 3] -> [K, 10]
+    """Logarithms of the densities of up to CLUSTERS Gaussians, weighted, as quadratic polynomials of the colour."""
     if len(known) < LEAST_SEEDS:
-        return np.zeros(seeds.shape)
+        return np.empty((0, 10))
     known = known[:: max(1, len(known) // MAX_SEEDS)]
-    centres, label = kmeans2(known, CLUSTERS, iter=8, minit="++", rng=0)
-    density = np.zeros(seeds.shape)
+    _, label = kmeans2(known, CLUSTERS, iter=8, minit="++", rng=0)
+    polynomials = []
     for k in range(CLUSTERS):
-        members = known[label == k]
+        members = known[label == k].astype(np.float64)
         if len(members) < 4:
             continue
         covariance = np.cov(members.T) + COLOUR_FLOOR**2 * np.eye(3)
-        offset = colours - members.mean(0)
-        distance = np.einsum("hwi,ij,hwj->hw", offset, np.linalg.inv(covariance), offset)
-        norm = np.sqrt((2 * np.pi) ** 3 * np.linalg.det(covariance))
-        density += len(members) / len(known) * np.exp(-0.5 * distance) / norm
-    return density
+        precision, mean = np.linalg.inv(covariance), members.mean(0)
+        weight = len(members) / len(known) / np.sqrt((2 * np.pi) ** 3 * np.linalg.det(covariance))
+        constant = np.log(weight) - 0.5 * mean @ precision @ mean
+        mixed = precision[[0, 0, 1], [1, 2, 2]]
+        polynomials.append([constant, *precision @ mean, *-0.5 * np.diag(precision), *-mixed])
+    return np.array(polynomials).reshape(-1, 10)

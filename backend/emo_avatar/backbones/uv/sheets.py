@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import binary_dilation, binary_erosion, binary_opening, distance_transform_edt, gaussian_filter
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
-from skimage.morphology import disk
 
+from emo_avatar.backbones.uv.masks import blurred, grown, inset, worn
 from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.backbones.uv.segmentation import Segmentation
 from emo_avatar.backbones.uv.splats import Layer, Splats, flat_splats
@@ -64,7 +64,7 @@ def sheet_of(view: MeshView, alpha: np.ndarray, labels: Segmentation, head: Head
 
     torso_bulge = _pillow(person & (row > chin_row), TORSO_ROUNDING, metres)
     torso = collar_plane - torso_bulge
-    torso = torso + fade * gaussian_filter(touched - torso, 2) * below_chin
+    torso = torso + fade * blurred(touched - torso, 2) * below_chin
 
     hair_bulge = _pillow(person, HAIR_ROUNDING, metres)
     hair = ear_plane - hair_bulge
@@ -75,9 +75,9 @@ def sheet_of(view: MeshView, alpha: np.ndarray, labels: Segmentation, head: Head
     skin = touched + (1 - fade) * (torso - touched) * below_chin
     share = labels.probability
     off = ~view.covered & person
-    narrow = off & (share[..., 1] > 0.5) & ~binary_opening(off, disk(NARROW)) & (to_mesh < 2 * NARROW)
+    narrow = off & (share[..., 1] > 0.5) & ~grown(worn(off, NARROW), NARROW) & (to_mesh < 2 * NARROW)
     hair = np.where(narrow, touched, hair)
-    front = gaussian_filter(share[..., 0] * skin + share[..., 1] * hair + share[..., 2] * torso, 1.5)
+    front = blurred(share[..., 0] * skin + share[..., 1] * hair + share[..., 2] * torso, 1.5)
     torso_share = below_chin * (1 - share[..., 1])
     back = (1 - torso_share) * (ear_plane + hair_bulge) + torso_share * (collar_plane + torso_bulge)
     return Sheet(
@@ -92,10 +92,10 @@ def sheet_of(view: MeshView, alpha: np.ndarray, labels: Segmentation, head: Head
 def _pillow(mask: np.ndarray, rounding: float, metres: float) -> np.ndarray:  # [H, W] metres
     """Height of a cushion over the mask with a rounded edge; the picture's border is no edge."""
     padded = np.pad(mask, int(rounding / metres) + 1, mode="edge")
-    inset = distance_transform_edt(padded)[(slice(int(rounding / metres) + 1, -int(rounding / metres) - 1),) * 2]
+    from_edge = inset(padded)[(slice(int(rounding / metres) + 1, -int(rounding / metres) - 1),) * 2]
     # Where its side would be steeper than a disc may lie, the circle begins later.
     steep = rounding * (1 - SLOPE / np.hypot(1, SLOPE))
-    d = np.minimum(inset * metres + steep, rounding)
+    d = np.minimum(from_edge * metres + steep, rounding)
     return np.sqrt(d * (2 * rounding - d)) - np.sqrt(steep * (2 * rounding - steep))
 
 
@@ -120,9 +120,9 @@ def sheet_splats(
     """
     opacity = np.where(alpha > SOLID_ALPHA, PIXEL_OPACITY, np.clip(alpha, 0, 0.99))
     front = off & (alpha > VISIBLE_ALPHA)
-    behind = ~view.covered & ~sheet.rim & binary_erosion(alpha > SOLID_ALPHA, disk(BACK_INSET), border_value=1)
+    behind = ~view.covered & ~sheet.rim & worn(alpha > SOLID_ALPHA, BACK_INSET)
     behind[-BOTTOM:] = False  # cut off with the picture, the back would show under the front
-    soft = BACK_SHADE * gaussian_filter(rgb, (BACK_BLUR, BACK_BLUR, 0))
+    soft = BACK_SHADE * blurred(rgb, BACK_BLUR)
     centres = view.vertices[view.faces].mean(1)
 
     def discs(
@@ -145,7 +145,7 @@ def sheet_splats(
 
     # The rest of an outline is a pixel or two wide: full density, hardly a slope, or it would be drawn out sideways.
     # Loose hair is no surface: its discs face the camera and are as deep as a lock.
-    edge = front & binary_dilation(alpha < SOLID_ALPHA, disk(EDGE)) & ~sheet.rim
+    edge = front & grown(alpha < SOLID_ALPHA, EDGE) & ~sheet.rim
     broad = front & ~edge & ~sheet.rim & _grid(alpha.shape, STRIDE)
     return [
         discs(front & sheet.rim, sheet.front, SKIN_SLOPE, SIGMA, Layer.RIM),
