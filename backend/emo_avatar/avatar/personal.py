@@ -15,14 +15,16 @@ SLITS = (((386, 374), (385, 380), (387, 373)), ((159, 145), (158, 153), (160, 14
 SLIT_RANGE = (0.5, 1.6)  # ratios of eye openings that are taken for anatomy; beyond, the eye was shut or not found
 
 
-def personal_head(head: HeadData, template: np.ndarray) -> HeadData:  # [V, 3] metres
-    """The head of one person, whose neutral face is ``template``, with no other identity left in it.
+def personal_head(head: HeadData, shape: np.ndarray, static_offset: np.ndarray) -> HeadData:
+    """The head of one person: ``shape [300]`` and ``static_offset [V, 3]`` move into the template.
 
     Expressions are the generic head's, but for the lids: a blink must travel as far as this person's eyes are open.
     """
+    identity = head.shapedirs.reshape(-1, N_SHAPE + N_EXPRESSION)[:, :N_SHAPE] @ shape
+    template = (head.v_template + identity.reshape(-1, 3) + static_offset).astype(np.float32)
     shapedirs = np.zeros_like(head.shapedirs)
     shapedirs[:, :, N_SHAPE:] = head.shapedirs[:, :, N_SHAPE:] * lid_travel(head, template)[:, None, None]
-    return replace(head, v_template=template.astype(np.float32), shapedirs=shapedirs)
+    return replace(head, v_template=template, shapedirs=shapedirs)
 
 
 def lid_travel(head: HeadData, template: np.ndarray) -> np.ndarray:  # [V, 3] -> [V] float32

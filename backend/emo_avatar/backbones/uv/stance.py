@@ -41,7 +41,7 @@ class Stance:
 
     @cached_property
     def person(self) -> HeadData:
-        return personal_head(self.head, self.neutral)
+        return personal_head(self.head, self.shape, self.static_offset)
 
     @cached_property
     def vertices(self) -> np.ndarray:  # [V, 3] metres
