@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from emo_avatar.avatar.gaussians import Gaussians
+from emo_avatar.avatar.look import Look
 from emo_avatar.avatar.rig import Rig
 from emo_avatar.motion.flame_sequence import FlameSequence
 from emo_avatar.render.camera import Camera
@@ -47,14 +48,16 @@ class Avatar:
     gaussians: Gaussians  # canonical, in whatever frames the rig poses from
     framing: Framing
     photo: SourcePhoto | None = None
+    look: Look | None = None  # how emotion colours this person's skin; sequences say under which emotion they are
 
     def pose(self, sequence: FlameSequence, frame: int = 0) -> Gaussians:
         """World-space Gaussians of one frame."""
-        return self.rig.pose(self.gaussians, sequence, frame)
+        return self._coloured(self.rig.pose(self.gaussians, sequence, frame), sequence, frame)
 
     def play(self, sequence: FlameSequence) -> Iterator[Gaussians]:
         """World-space Gaussians of every frame in order; the head is evaluated in batches."""
-        return self.rig.play(self.gaussians, sequence)
+        for frame, gaussians in enumerate(self.rig.play(self.gaussians, sequence)):
+            yield self._coloured(gaussians, sequence, frame)
 
     def camera(self, yaw: float = 0.0, pitch: float = 0.0, fov: float = 20.0, size: int = 512) -> Camera:
         """A square picture of head and shoulders from ``yaw`` and ``pitch`` degrees off the front; ``fov`` degrees."""
@@ -64,3 +67,8 @@ class Avatar:
     def to(self, device: torch.device | str) -> Avatar:
         """The same avatar with its Gaussians on ``device``, where posing and rendering then happen."""
         return replace(self, gaussians=self.gaussians.to(device))
+
+    def _coloured(self, gaussians: Gaussians, sequence: FlameSequence, frame: int) -> Gaussians:
+        if self.look is None or sequence.emotions is None:
+            return gaussians
+        return self.look.under(gaussians, sequence.emotions[frame])

@@ -4,6 +4,7 @@
 ``avatar.json``             format, version, name, backbone, framing, rig kind and settings, photo camera and pose
 ``gaussians.safetensors``   means float32; quats, scales, opacities, sh float16; frames as the rig wants them
 ``rig.safetensors``         the arrays that the rig packs; of a FlameRig the person's head, so that it needs no other
+``look.safetensors``        what the appearance path keeps of the portrait (absent where there is none)
 ``photo.png``               the aligned source crop, colour and matte as RGBA (absent when there was no photo)
 ==========================  =========================================================================================
 """
@@ -28,6 +29,7 @@ from safetensors import SafetensorError
 
 from emo_avatar.avatar.avatar import Avatar, Framing, SourcePhoto
 from emo_avatar.avatar.gaussians import Gaussians
+from emo_avatar.avatar.look import Look
 from emo_avatar.avatar.rig import Rig
 from emo_avatar.errors import UserError
 from emo_avatar.files import whole_file
@@ -37,10 +39,12 @@ from emo_avatar.render.camera import Camera
 SUFFIX = ".emoavatar"
 FORMAT, VERSION = "emo-avatar", 1
 RIGS = {"flame": "emo_avatar.avatar.rig:FlameRig", "lam": "emo_avatar.avatar.lam:LamRig"}  # imported when needed
+LOOKS = {"uv": "emo_avatar.backbones.uv.look:UVLook"}
 
 _JSON, _GAUSSIANS, _RIG, _PHOTO = "avatar.json", "gaussians.safetensors", "rig.safetensors", "photo.png"
+_LOOK = "look.safetensors"
 # Bytes after decompression: some ten times what the largest avatars take, and what a zip bomb is stopped at.
-_LIMITS = {_JSON: 1 << 20, _GAUSSIANS: 1 << 29, _RIG: 1 << 29, _PHOTO: 1 << 26}
+_LIMITS = {_JSON: 1 << 20, _GAUSSIANS: 1 << 29, _RIG: 1 << 29, _LOOK: 1 << 27, _PHOTO: 1 << 26}
 _MAX_PHOTO_PIXELS = 1 << 24
 _HALF = ("quats", "scales", "opacities", "sh")  # of the Gaussians; invisible at 11 bits, the means would not be
 
@@ -57,12 +61,15 @@ def save_avatar(avatar: Avatar, path: Path | str) -> int:
         "framing": {"target": avatar.framing.target.tolist(), "half_height": avatar.framing.half_height},
         "rig": {"kind": avatar.rig.kind, "settings": settings},
         "photo": None if avatar.photo is None else _photo_to_json(avatar.photo),
+        "look": None if avatar.look is None else {"kind": avatar.look.kind},
     }
     members = {
         _JSON: json.dumps(document, indent=1).encode(),
         _GAUSSIANS: safetensors.numpy.save(_gaussians_to_arrays(avatar.gaussians)),
         _RIG: safetensors.numpy.save({name: np.ascontiguousarray(a) for name, a in rig_arrays.items()}),
     }
+    if avatar.look is not None:
+        members[_LOOK] = safetensors.numpy.save({n: np.ascontiguousarray(a) for n, a in avatar.look.pack().items()})
     if avatar.photo is not None:
         members[_PHOTO] = _png(avatar.photo)
 
@@ -134,22 +141,25 @@ def _read_members(path: Path) -> dict[str, bytes]:
 
 def _avatar(document: Mapping[str, Any], members: Mapping[str, bytes]) -> Avatar:
     gaussians = _gaussians_from_arrays(_arrays(members[_GAUSSIANS]))
-    kind = document["rig"]["kind"]
-    if kind not in RIGS:
-        raise UserError(f"The avatar is rigged in a way this program does not know ({kind!r}); update emo-avatar.")
-    rig = _rig_class(kind).unpack(document["rig"]["settings"], _arrays(members[_RIG]), len(gaussians))
+    rig_class: type[Rig] = _known(RIGS, document["rig"]["kind"], "is rigged")
+    rig = rig_class.unpack(document["rig"]["settings"], _arrays(members[_RIG]), len(gaussians))
     framing = Framing(
         _finite(document["framing"]["target"], (3,), "framing"),
         float(_finite(document["framing"]["half_height"], (), "framing")),
     )
     photo = _photo_from_json(document["photo"], members[_PHOTO]) if document["photo"] is not None else None
-    return Avatar(str(document["name"]), str(document["backbone"]), rig, gaussians, framing, photo)
+    look = None
+    if document.get("look") is not None:  # files of older programs have none
+        look_class: type[Look] = _known(LOOKS, document["look"]["kind"], "shows emotion")
+        look = look_class.unpack(_arrays(members[_LOOK]), rig, photo)
+    return Avatar(str(document["name"]), str(document["backbone"]), rig, gaussians, framing, photo, look)
 
 
-def _rig_class(kind: str) -> type[Rig]:
-    module, name = RIGS[kind].split(":")
-    rig_class: type[Rig] = getattr(import_module(module), name)
-    return rig_class
+def _known(classes: Mapping[str, str], kind: str, does: str) -> Any:
+    if kind not in classes:
+        raise UserError(f"The avatar {does} in a way this program does not know ({kind!r}); update emo-avatar.")
+    module, name = classes[kind].split(":")
+    return getattr(import_module(module), name)
 
 
 def _arrays(data: bytes) -> dict[str, np.ndarray]:

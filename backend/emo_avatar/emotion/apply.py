@@ -23,6 +23,7 @@ def apply_emotions(head: HeadData, sequence: FlameSequence, weights: np.ndarray)
 
     Heads that share the open head's expression space go through the geometry modulator directly. For any other head
     the performance is carried to the open head by ARKit weights, modulated there, and the change is carried back.
+    The result remembers the weights, for the appearance path.
     """
     weights = np.asarray(weights, np.float32)
     if weights.shape != (len(sequence), len(EMOTIONS)):
@@ -32,7 +33,7 @@ def apply_emotions(head: HeadData, sequence: FlameSequence, weights: np.ndarray)
     shipped = open_head()
     if shares_expressions(head, shipped):
         expression, jaw = _modulated(sequence.expression, sequence.jaw_pose, weights, sequence.fps)
-        return replace(sequence, expression=expression, jaw_pose=jaw)
+        return replace(sequence, expression=expression, jaw_pose=jaw, emotions=weights)
 
     units = arkit_from_flame(head, sequence.expression, sequence.jaw_pose, sequence.eyes_pose)  # [T, 52]
     expression, jaw, _ = flame_from_arkit(shipped, units)
@@ -42,7 +43,8 @@ def apply_emotions(head: HeadData, sequence: FlameSequence, weights: np.ndarray)
         shipped, after_expression - expression, after_jaw - jaw, eyes, lower=_LEAST_UNIT, upper=_MOST_UNIT
     )
     own_expression, own_jaw, _ = flame_from_arkit(head, change)
-    return replace(sequence, expression=sequence.expression + own_expression, jaw_pose=sequence.jaw_pose + own_jaw)
+    expression, jaw = sequence.expression + own_expression, sequence.jaw_pose + own_jaw
+    return replace(sequence, expression=expression, jaw_pose=jaw, emotions=weights)
 
 
 def shares_expressions(head: HeadData, other: HeadData) -> bool:

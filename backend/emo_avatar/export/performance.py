@@ -21,19 +21,25 @@ def perform(
     timeline: EmotionTimeline | None = None,
     emotions: Mapping[str, float] | None = None,
     frames: int | None = None,
+    geometry: bool = True,
+    appearance: bool = True,
 ) -> FlameSequence:
     """The sequence that ``avatar`` plays, in the FLAME space of its own head.
 
     The timeline sets the frame rate and the length, or else the motion does, or else it is one frame; ``frames``
     overrides the length. A motion that is shorter than that is repeated from its beginning, and a timeline holds its
     last values. ``emotions`` (name to weight, 0 to 1) are held throughout, in place of what the timeline says of them.
+    Emotion takes two paths, either of which can be left out: it moves the face (``geometry``) and it colours the skin
+    (``appearance``).
     """
     fps = timeline.fps if timeline else motion.fps if motion else DEFAULT_FPS
     if frames is None:
         frames = len(timeline) if timeline else len(motion) if motion else 1
     driving = motion.resample(fps).looped(frames) if motion else FlameSequence.still(frames, fps)
     driving = replace(driving, head=avatar.rig.head.name)
-    return apply_emotions(avatar.rig.head, driving, _weights(timeline, emotions or {}, frames))
+    weights = _weights(timeline, emotions or {}, frames)
+    moved = apply_emotions(avatar.rig.head, driving, weights) if geometry else driving
+    return replace(moved, emotions=weights if appearance else None)
 
 
 def _weights(timeline: EmotionTimeline | None, held: Mapping[str, float], frames: int) -> np.ndarray:  # [T, 6]

@@ -11,6 +11,7 @@ import numpy as np
 from emo_avatar.head.data import N_SHAPE
 from emo_avatar.motion.flame_npz import FRAME_FIELDS, read_flame_npz, write_flame_npz
 from emo_avatar.motion.rotations import resample_axis_angle
+from emo_avatar.motion.timeline import EMOTIONS
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class FlameSequence:
     translation: np.ndarray  # [T, 3] metres
     static_offset: np.ndarray | None = None  # [V, 3] metres, added to the unposed head
     head: str | None = None  # name of the head whose shape and expression bases the numbers refer to, if known
+    emotions: np.ndarray | None = None  # [T, 6] weights that the frames are under; not kept in files
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.fps) and self.fps > 0):
@@ -45,6 +47,10 @@ class FlameSequence:
                 raise ValueError(f"FlameSequence.{name} must have shape {shape}, not {getattr(self, name).shape}.")
         if self.static_offset is not None and (self.static_offset.ndim != 2 or self.static_offset.shape[1] != 3):
             raise ValueError(f"FlameSequence.static_offset must have shape (V, 3), not {self.static_offset.shape}.")
+        if self.emotions is not None and self.emotions.shape != (len(self), len(EMOTIONS)):
+            raise ValueError(
+                f"FlameSequence.emotions must have shape ({len(self)}, {len(EMOTIONS)}), not {self.emotions.shape}."
+            )
 
     def __len__(self) -> int:
         return len(self.expression)
@@ -71,11 +77,11 @@ class FlameSequence:
 
     def write(self, path: Path | str) -> None:
         """Write the npz of VHAP and GaussianAvatars, with ``fps`` and ``head`` beside their keys."""
-        write_flame_npz(path, {f.name: getattr(self, f.name) for f in fields(self)})
+        write_flame_npz(path, {f.name: getattr(self, f.name) for f in fields(self) if f.name != "emotions"})
 
     def slice(self, start: int, stop: int | None = None) -> FlameSequence:
         """Frames ``start`` up to, not including, ``stop``, with the meaning of a Python slice."""
-        return replace(self, **{name: getattr(self, name)[start:stop] for name in FRAME_FIELDS})
+        return self._frames(np.arange(len(self))[start:stop])
 
     def looped(self, frames: int) -> FlameSequence:
         """The performance repeated from its beginning, or cut, to the given number of frames.
@@ -86,7 +92,7 @@ class FlameSequence:
         if not len(self):
             raise ValueError("An empty FlameSequence cannot be looped.")
         index = np.arange(frames) % len(self)
-        return replace(self, **{name: getattr(self, name)[index] for name in FRAME_FIELDS})
+        return self._frames(index)
 
     def resample(self, fps: float) -> FlameSequence:
         """The same performance at another frame rate: rotations along the shortest arc, the rest linearly.
@@ -103,7 +109,13 @@ class FlameSequence:
             values = getattr(self, name)
             linear = name in ("expression", "translation")
             resampled[name] = resample_linear(values, at) if linear else resample_axis_angle(values, at)
+        if self.emotions is not None:
+            resampled["emotions"] = resample_linear(self.emotions, at)
         return replace(self, fps=fps, **resampled)  # type: ignore[arg-type]
+
+    def _frames(self, which: np.ndarray) -> FlameSequence:
+        chosen = {name: getattr(self, name)[which] for name in FRAME_FIELDS}
+        return replace(self, emotions=None if self.emotions is None else self.emotions[which], **chosen)
 
 
 def resample_linear(values: np.ndarray, at: np.ndarray) -> np.ndarray:  # [T, D], [N] frames -> [N, D]

@@ -12,8 +12,13 @@ from emo_avatar.avatar.appearance import SkinAppearance
 from emo_avatar.avatar.avatar import Avatar, Framing, SourcePhoto
 from emo_avatar.avatar.binding import bind
 from emo_avatar.avatar.rig import FlameRig
+from emo_avatar.backbones.uv.complete import Observation
 from emo_avatar.backbones.uv.foreground import clean_foreground
+from emo_avatar.backbones.uv.grid import PortraitMaps
+from emo_avatar.backbones.uv.learned import complete, places_of
+from emo_avatar.backbones.uv.look import UVLook
 from emo_avatar.backbones.uv.maps import fold_depth
+from emo_avatar.backbones.uv.network import UVNetwork
 from emo_avatar.backbones.uv.neutralise import neutral_correction
 from emo_avatar.backbones.uv.prepared import PreparedHead, prepare_head
 from emo_avatar.backbones.uv.project import outlined, project
@@ -48,24 +53,24 @@ def build_avatar(
     *,
     name: str = "",
     refine: int = REFINE_STEPS,
+    network: UVNetwork | None = None,
     device: torch.device | str = "cpu",
     progress: Progress = lambda fraction, what: None,
 ) -> Avatar:
     """Make an avatar of a tracked portrait; ``refine`` steps of optimisation, 0 for a preview.
 
-    ``head`` is the one that the portrait was tracked with. Calls ``progress`` with a fraction and what is being done.
+    ``head`` is the one that the portrait was tracked with. With a ``network`` (`learned.default_network`) it completes
+    what the photo hides, and emotions colour the skin. Calls ``progress`` with a fraction and what is being done.
     """
     prepared = prepare_head(head)
     photo_rgb = portrait.rgb / np.float32(255)
     rgb = clean_foreground(photo_rgb, portrait.matte)
-    stance = Stance.of(portrait, head)
-    for _ in range(RIM_ROUNDS):
-        stance = stance.moved(slit_shift(prepared, stance.vertices, portrait.camera, portrait.landmarks))
     progress(0.0, "projecting the photo")
-    vertices, labels = outlined(portrait, prepared, rgb, stance.vertices)
-    stance = stance.moved(vertices - stance.vertices)
-    splats, trusted = project(portrait, prepared, rgb, stance.vertices, labels)
-    preview = _assembled(name, portrait, prepared, stance, splats)
+    stance, splats, trusted, seen = analysed(portrait, prepared, rgb)
+    maps = None
+    if network is not None:
+        splats, maps = complete(network, splats, seen, portrait, prepared, stance.vertices)
+    preview = assembled(name, portrait, prepared, stance, splats)
     progress(0.15, "finding the neutral face")
     correction = neutral_correction(portrait.blendshapes, lambda weights: _neutral_picture(preview, weights))
     stance = stance.relaxed(correction)
@@ -74,31 +79,72 @@ def build_avatar(
         target = (1 - edge) * rgb + edge * photo_rgb
         report = lambda fraction: progress(0.25 + 0.75 * fraction, "refining")  # noqa: E731
         splats = refined(splats, portrait.camera, target, portrait.matte, trusted, refine, report)
-    return _assembled(name, portrait, prepared, stance, splats).to(device)
+    return assembled(name, portrait, prepared, stance, splats, maps).to(device)
 
 
-def _assembled(name: str, portrait: TrackedPortrait, prepared: PreparedHead, stance: Stance, splats: Splats) -> Avatar:
-    """Bind Gaussians that show the photo to the person in it."""
+def analysed(
+    portrait: TrackedPortrait, prepared: PreparedHead, rgb: np.ndarray
+) -> tuple[Stance, Splats, np.ndarray, Observation]:  # [H, W, 3] clean foreground
+    """How the person stands in the photo, and what `project` makes of it."""
+    stance = Stance.of(portrait, prepared.head)
+    for _ in range(RIM_ROUNDS):
+        stance = stance.moved(slit_shift(prepared, stance.vertices, portrait.camera, portrait.landmarks))
+    vertices, labels = outlined(portrait, prepared, rgb, stance.vertices)
+    stance = stance.moved(vertices - stance.vertices)
+    return stance, *project(portrait, prepared, rgb, stance.vertices, labels)
+
+
+def assembled(
+    name: str,
+    portrait: TrackedPortrait,
+    prepared: PreparedHead,
+    stance: Stance,
+    splats: Splats,
+    maps: PortraitMaps | None = None,
+) -> Avatar:
+    """Bind Gaussians that show the photo to the person in it; with ``maps``, emotions will colour the skin."""
     faces = torch.from_numpy(prepared.head.faces.astype(np.int64))
     binding = torch.from_numpy(splats.face.astype(np.int64))
     local = bind(splats.gaussians(), binding, torch.from_numpy(stance.vertices), faces)
     weights = closest_barycentric(splats.means, stance.vertices[prepared.head.faces[splats.face]])
-    limit = np.where(prepared.on_face["lids"], LID_STRETCH, SKIN_STRETCH).astype(np.float32)
     detail = np.isin(splats.layer, (Layer.DETAIL, Layer.LASH)).astype(np.float32)
     detail[splats.layer == Layer.GAP] = SKIN_STRETCH / GAP_STRETCH
-    appearance = SkinAppearance(
-        neutral=stance.person.v_template,
-        photo=stance.unturned,
-        shaded=prepared.outer,
-        stretch_limit=limit,
-        barycentric=weights,
-        folds=_folds(prepared, splats.face, weights),
-        detail=detail,
-    )
+    appearance = skin_of(prepared, stance.person.v_template, stance.unturned, splats.face, weights, detail)
     rig = FlameRig(stance.person, stance.shape, stance.static_offset, splats.face, appearance)
     photo = SourcePhoto(portrait.rgb, (portrait.matte * 255).astype(np.uint8), portrait.camera, stance.pose)
     framing = _framing(rig.pose(local, FlameSequence.still(1), 0).means.numpy(), splats, stance.person)
-    return Avatar(name, "uv", rig, local, framing, photo)
+    look = None if maps is None else UVLook(maps, _reach(prepared, maps, splats, weights), rig, photo)
+    return Avatar(name, "uv", rig, local, framing, photo, look)
+
+
+def skin_of(
+    prepared: PreparedHead,
+    neutral: np.ndarray,  # [V, 3] metres, the face at rest
+    photo: np.ndarray,  # [V, 3] metres, the face in the photo, unturned
+    face: np.ndarray,  # [N]
+    barycentric: np.ndarray,  # [N, 3]
+    detail: np.ndarray,  # [N] as in `SkinAppearance`
+) -> SkinAppearance:
+    """What is known of the skin under Gaussians on these places of the head."""
+    limit = np.where(prepared.on_face["lids"], LID_STRETCH, SKIN_STRETCH).astype(np.float32)
+    return SkinAppearance(
+        neutral=neutral,
+        photo=photo,
+        shaded=prepared.outer,
+        stretch_limit=limit,
+        barycentric=barycentric,
+        folds=_folds(prepared, face, barycentric),
+        detail=detail,
+    )
+
+
+def _reach(
+    prepared: PreparedHead, maps: PortraitMaps, splats: Splats, barycentric: np.ndarray
+) -> np.ndarray:  # [N] uint8
+    """How far emotion colours each Gaussian: those on skin, not hair and clothing beside the head."""
+    on_surface = np.isin(splats.layer, (Layer.TEXEL, Layer.DETAIL, Layer.LASH, Layer.GAP))
+    reach = places_of(prepared, maps, splats.face, barycentric).reach.numpy()
+    return np.where(on_surface, np.round(255 * np.clip(reach, 0, 1)), 0).astype(np.uint8)
 
 
 def _folds(prepared: PreparedHead, face: np.ndarray, barycentric: np.ndarray) -> np.ndarray:  # [N, 3] uint8

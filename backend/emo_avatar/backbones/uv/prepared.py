@@ -22,7 +22,7 @@ INTERIOR = ("upper_teeth", "lower_teeth", "tongue", "mouth_bag")  # regions and 
 STABLE = 0.0007  # metres that an expression may move a triangle which hair and clothing are bound to
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PreparedHead:
     """A head with its texels and the triangles of interest."""
 

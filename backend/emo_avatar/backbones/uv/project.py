@@ -46,8 +46,11 @@ def _seen(prepared: PreparedHead, vertices: np.ndarray, camera: Camera) -> MeshV
 
 def project(
     portrait: TrackedPortrait, prepared: PreparedHead, rgb: np.ndarray, vertices: np.ndarray, labels: Segmentation
-) -> tuple[Splats, np.ndarray]:
-    """Gaussians that show the portrait, and how far the photo may be trusted for the colour of each."""
+) -> tuple[Splats, np.ndarray, Observation]:
+    """Gaussians that show the portrait, how far the photo may be trusted for the colour of each, and what it shows.
+
+    The head's texels, of which it is what the photo shows, come first.
+    """
     head, texels, on_face = prepared.head, prepared.texels, prepared.on_face
     alpha, camera = portrait.matte, portrait.camera
     shown = ~on_face["lashes"] & ~prepared.interior
@@ -90,7 +93,7 @@ def project(
     of_texels = np.maximum(seen.sharpness, LEAST_TRUST * (seen.confidence > 0))
     on_top = 1 - sample(beside_occluder(hull, BESIDE).astype(np.float32), seen.pixel)
     of_texels *= 1 - on_top * pixel_share(seen.facing, sample(bare_face, seen.pixel))
-    return splats, np.concatenate([of_texels, _trust_in_pixels(splats)[len(texels) :]])
+    return splats, np.concatenate([of_texels, _trust_in_pixels(splats)[len(texels) :]]), seen
 
 
 def _clothed(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 
 import numpy as np
 import torch
 
 from emo_avatar.avatar.binding import quat_from_matrix
-from emo_avatar.avatar.gaussians import Gaussians, sh_from_rgb
+from emo_avatar.avatar.gaussians import SH_C0, Gaussians, sh_from_rgb
 
 
 class Layer(IntEnum):
@@ -43,6 +43,18 @@ class Splats:
     @classmethod
     def join(cls, parts: Sequence[Splats]) -> Splats:
         return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+    def first(self, count: int) -> Splats:
+        """The first ones of them."""
+        return Splats(*(getattr(self, f.name)[:count] for f in fields(Splats)))
+
+    def with_first(self, changed: Gaussians) -> Splats:
+        """The same with the first ones' attributes taken from world-space Gaussians of one colour each."""
+        names = ("means", "quats", "scales", "opacities")
+        new = {name: getattr(changed, name).numpy() for name in names}
+        new["rgb"] = changed.sh[:, 0].numpy() * SH_C0 + 0.5
+        rest = {name: getattr(self, name)[len(changed) :] for name in new}
+        return replace(self, **{name: np.concatenate([new[name], rest[name]]) for name in new})
 
     def gaussians(self) -> Gaussians:
         means, quats, scales, opacities, rgb = (
