@@ -5,7 +5,8 @@ VENV ?= .venv
 OUT ?= demo-out
 SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN := $(VENV)/$(SCRIPTS)
-PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+PIP_FLAGS := --disable-pip-version-check --retries 10 --timeout 60
+PIP_INSTALL := $(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt
 
 # Blender as a Python package, a version a folder. It exists for Python 3.11 only, and is about 1 GB each.
 PYTHON311 ?= $(shell command -v python3.11)
@@ -72,14 +73,14 @@ clean:
 
 $(VENV)/product: backend/pyproject.toml constraints.txt | $(VENV)/pip
 	@echo "Installing Emo Avatar and what it needs (about 1.5 GB on disk, more with CUDA) ..."
-	$(PIP_INSTALL) -e backend
+	$(call persistently,$(PIP_INSTALL) -e backend)
 	@echo "Compiling the rasteriser for this processor ..."
 	$(BIN)/python -c "from emo_avatar.render.rasterize import warm_up; warm_up()"
 	@touch $@
 
 $(VENV)/checks: $(VENV)/product
 	@echo "Installing what the checks need ..."
-	$(PIP_INSTALL) -e "backend[test]"
+	$(call persistently,$(PIP_INSTALL) -e "backend[test]")
 	@touch $@
 
 $(VENV)/pip:
@@ -93,8 +94,15 @@ $(BPY_VENV)%/ready:
 	@test -n "$(PYTHON311)" || { echo "$(WITHOUT_BLENDER)"; exit 1; }
 	@echo "Installing Blender $* as a Python package (about 1 GB) ..."
 	$(PYTHON311) -m venv $(BPY_VENV)$*
-	$(BPY_VENV)$*/$(SCRIPTS)/python -m pip install --disable-pip-version-check bpy==$* pytest
+	$(call persistently,$(BPY_VENV)$*/$(SCRIPTS)/python -m pip install $(PIP_FLAGS) bpy==$* pytest)
 	@touch $@
+
+# A package index may have a bad minute, and the pip that comes with a Python takes no broken download up again.
+persistently = @for pause in 10 60 -; do \
+	  echo '$(1)'; $(1) && break; \
+	  if [ $$pause = - ]; then exit 1; fi; \
+	  echo "This failed; once more in $$pause seconds."; sleep $$pause; \
+	done
 
 # Works without starting Blender
 builder = $(1)/$(SCRIPTS)/python -I "$$(find $(1) -name blender_ext.py)"

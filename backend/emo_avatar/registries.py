@@ -16,6 +16,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit, urlunsplit
 
 import truststore
@@ -31,12 +33,19 @@ TIMEOUT = 60.0  # seconds without a byte before a server counts as gone
 CHUNK = 1 << 18  # bytes between two progress reports
 SIMPLE_INDEX = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"  # PEP 691, or PEP 503 where that is unknown
 BROKEN = (OSError, ValueError, HTTPException)  # what a connection can fail with
+PAUSES = (1.0, 5.0)  # seconds before each further try where another may succeed
+_PASSING = (408, 425, 429, 500, 502, 503, 504)  # what a server answers that may answer otherwise in a moment
 
+_T = TypeVar("_T")
 Report = Callable[[int, int], None]  # bytes so far, bytes in all (0 when the server does not tell)
 
 
 class TransferError(Exception):
     """An archive could not be found or transferred; the text says why."""
+
+
+class _PassingError(TransferError):
+    """One that may be gone in a moment."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,21 @@ def file_digest(path: Path, hash_name: str) -> bytes:
     return state.digest()
 
 
+def _persistently(attempt: Callable[[], _T]) -> _T:
+    """What `attempt` returns: it gets further tries when it fails for a reason that may pass."""
+    for pause in PAUSES:
+        try:
+            return attempt()
+        except _PassingError:
+            time.sleep(pause)
+    return attempt()
+
+
 def _transfer(url: str, path: Path, report: Report) -> None:
+    _persistently(lambda: _transfer_once(url, path, report))
+
+
+def _transfer_once(url: str, path: Path, report: Report) -> None:
     have = path.stat().st_size if path.exists() else 0
     try:
         with _open(url, {"Range": f"bytes={have}-"} if have else {}) as response:
@@ -103,11 +126,16 @@ def _transfer(url: str, path: Path, report: Report) -> None:
     except urllib.error.HTTPError as error:
         if error.code == 416:  # range not satisfiable: every byte is here already
             return
-        raise TransferError(f"the server answers {error.code} {error.reason}") from error
+        raise _refusal("the server", error) from error
     except BROKEN as error:
-        raise TransferError(f"the transfer failed ({_reason(error)})") from error
+        raise _PassingError(f"the transfer failed ({_reason(error)})") from error
     if total and done != total:
-        raise TransferError(f"the transfer ended after {done} of {total} bytes")
+        raise _PassingError(f"the transfer ended after {done} of {total} bytes")
+
+
+def _refusal(who: str, error: urllib.error.HTTPError) -> TransferError:
+    kind = _PassingError if error.code in _PASSING else TransferError
+    return kind(f"{who} answers {error.code} {error.reason}")
 
 
 def _reason(error: Exception) -> str:
@@ -141,13 +169,17 @@ def _opener() -> urllib.request.OpenerDirector:
 
 def _read(url: str, headers: dict[str, str]) -> tuple[str, str]:
     """A small document and its content type."""
+    return _persistently(lambda: _read_once(url, headers))
+
+
+def _read_once(url: str, headers: dict[str, str]) -> tuple[str, str]:
     try:
         with _open(url, headers) as response:
             return response.read().decode("utf-8"), response.headers.get("Content-Type", "")
     except urllib.error.HTTPError as error:
-        raise TransferError(f"the index answers {error.code} {error.reason}") from error
+        raise _refusal("the index", error) from error
     except BROKEN as error:
-        raise TransferError(f"the index cannot be reached ({_reason(error)})") from error
+        raise _PassingError(f"the index cannot be reached ({_reason(error)})") from error
 
 
 # The Python package index, through its simple repository API

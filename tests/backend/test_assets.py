@@ -50,6 +50,7 @@ class Registry:
 
     archives: dict[str, bytes] = field(default_factory=dict)
     breaks_after: int | None = None  # bytes of a body that are sent before the connection is dropped
+    unwell: int = 0  # requests that are answered with a status of the server's own trouble before it is well again
     knows_ranges: bool = True
     states_digests: bool = True
     speaks_json: bool = False
@@ -82,6 +83,13 @@ def handler_for(registry: Registry) -> type[http.server.BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             ranged = self.headers.get("Range")
             registry.requests.append((self.path, ranged, self.headers.get("Authorization")))
+            if registry.unwell:
+                registry.unwell -= 1
+                self.send_error(503)
+                return
+            if "/elsewhere/" in self.path:
+                self.send_error(404)
+                return
             if not self.path.startswith("/files/"):
                 content_type, body = registry.page(self.path)
                 self.reply(200, body, {"Content-Type": content_type})
@@ -113,6 +121,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Regist
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler_for(registry))
     registry.url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(registries, "PAUSES", ())
     monkeypatch.setenv("EMO_AVATAR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_INDEX_URL", f"{registry.url}/simple")
@@ -254,6 +263,21 @@ def test_an_interrupted_download_is_taken_up_where_it_broke(registry: Registry) 
     registry.breaks_after = None
     assert assets.fetch("model.bin").read_bytes() == MODEL
     assert registry.transfers() == [None, "bytes=300000-"]
+
+
+def test_what_may_pass_is_tried_again_at_once(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registries, "PAUSES", (0.0, 0.0, 0.0))
+    registry.unwell, registry.breaks_after = 2, 400_000
+    assert assets.fetch("model.bin").read_bytes() == MODEL
+    assert registry.transfers() == [None, "bytes=400000-", "bytes=800000-"]
+
+
+def test_what_will_not_pass_is_not_tried_again(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registries, "PAUSES", (600.0,))
+    monkeypatch.setenv("PIP_INDEX_URL", f"{registry.url}/elsewhere")
+    forget()
+    with pytest.raises(UserError, match="404"):
+        assets.fetch("model.bin")
 
 
 def test_starts_again_where_the_server_cannot_resume(registry: Registry) -> None:
