@@ -11,7 +11,7 @@ from PIL import Image
 
 from emo_avatar import assets
 from emo_avatar.avatar.files import save_avatar
-from emo_avatar.backbones.uv import build_avatar
+from emo_avatar.backbones.uv import build_avatar, default_network
 from emo_avatar.data.speech import utterance
 from emo_avatar.export.glb import write_glb
 from emo_avatar.export.npz import write_npz
@@ -64,7 +64,8 @@ def run_demo(folder: Path, device: torch.device, progress: Progress) -> list[Pat
     photo = assets.fetch("astronaut.png")
     head = load_head()
     portrait = track_portrait(photo, head)
-    avatar = build_avatar(portrait, head, name=photo.stem, device=device, progress=part("avatar"))
+    network, report = default_network(head), part("avatar")
+    avatar = build_avatar(portrait, head, name=photo.stem, network=network, device=device, progress=report)
     save_avatar(avatar, folder / "avatar.emoavatar")
     avatar = avatar.to(device)
 

@@ -143,6 +143,16 @@ def test_render_a_transparent_picture(avatar_file: Path, tmp_path: Path) -> None
     assert image[0, 0, 3] == 0 and image[60, 64, 3] > 200
 
 
+def test_without_geometry_the_face_stays(avatar_file: Path, tmp_path: Path) -> None:
+    pictures = []
+    for i, options in enumerate(([], ["--emotion", "happy=1"], ["--emotion", "happy=1", "--no-geometry"])):
+        run("render", avatar_file, "-o", tmp_path / f"{i}.png", "--size", 64, "--no-appearance", *options)
+        pictures.append(np.asarray(Image.open(tmp_path / f"{i}.png")))
+    neutral, happy, still = pictures
+    np.testing.assert_array_equal(neutral, still)
+    assert (neutral != happy).any()
+
+
 def test_render_over_a_colour(avatar_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "neutral.png"
     run("render", avatar_file, "-o", out, "--size", 64, "--background", "#ff8000")
@@ -173,6 +183,12 @@ def test_sheet(avatar_file: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     width, height = Image.open(out).size
     assert width == 7 * 64 and height > 3 * 64
+
+
+def test_bench_frame_tells_all_that_matters(avatar_file: Path) -> None:
+    facts = json.loads(run("bench", "frame", avatar_file, "--json", "--size", 64, "--repeats", 2).stdout)
+    assert facts["frames_per_second"] == pytest.approx(1e3 / facts["mean_ms"])
+    assert facts["appearance"] is False and facts["repeats"] == 2
 
 
 def test_bench_render_tells_all_that_matters() -> None:

@@ -23,6 +23,10 @@ def build(
     out: Output,
     head: Annotated[str, typer.Option(metavar="open|H.npz", help="The head model to fit.")] = "open",
     backbone: Annotated[str, typer.Option(help="How the avatar is made; there is one way so far.")] = "uv",
+    learned: Annotated[
+        bool | None,
+        typer.Option("--learned/--analytic", help="With the trained network, or by analysis of the photo alone."),
+    ] = None,
     refine: Annotated[int, typer.Option(min=0, max=10_000, help="Steps of refinement; 0 gives a quick preview.")] = 100,
     device: DeviceOption = Device.auto,
     tracking_report: Annotated[
@@ -39,6 +43,7 @@ def build(
 
     from emo_avatar.avatar.files import save_avatar
     from emo_avatar.backbones.uv import build_avatar
+    from emo_avatar.backbones.uv.learned import chosen_network
     from emo_avatar.export.pictures import write_png
     from emo_avatar.tracking.portrait import track_portrait
     from emo_avatar.tracking.report import tracking_sheet
@@ -49,7 +54,10 @@ def build(
         portrait = track_portrait(photo, head_data)
         if tracking_report is not None:
             write_png(tracking_report, tracking_sheet(portrait, head_data))
-        avatar = build_avatar(portrait, head_data, name=photo.stem, refine=refine, device=target, progress=report)
+        network = chosen_network(head_data, learned)
+        avatar = build_avatar(
+            portrait, head_data, name=photo.stem, refine=refine, network=network, device=target, progress=report
+        )
         save_avatar(avatar, out)
     for note in portrait.notes:
         say(note)

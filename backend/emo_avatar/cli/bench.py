@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from emo_avatar.cli.boundary import print_facts, print_json, progress_bar
 from emo_avatar.cli.options import Device, DeviceOption, Json, Size, torch_device
+
+if TYPE_CHECKING:
+    from emo_avatar.avatar.avatar import Avatar
 
 app = typer.Typer(help="Measure speed.", no_args_is_help=True)
 Repeats = Annotated[int, typer.Option(min=1, max=100_000, help="Measurements, of which the median is told.")]
@@ -44,17 +47,36 @@ def animate(
 ) -> None:
     """Time an avatar's frames: deform, bind and render."""
     target = torch_device(device)
+    from emo_avatar.evaluation.speed import time_frames
+
+    _tell(time_frames(_avatar(avatar).to(target), size, repeats), as_json)
+
+
+@app.command()
+def frame(
+    avatar: Annotated[Path | None, typer.Argument(metavar="[A.emoavatar]", help="The demo's by default.")] = None,
+    size: Size = 512,
+    repeats: Repeats = 60,
+    device: DeviceOption = Device.auto,
+    as_json: Json = False,
+) -> None:
+    """Time whole frames under a changing emotion: geometry, appearance, rig and render."""
+    target = torch_device(device)
+    from emo_avatar.evaluation.speed import time_whole_frames
+
+    _tell(time_whole_frames(_avatar(avatar).to(target), size, repeats), as_json)
+
+
+def _avatar(path: Path | None) -> Avatar:
     from emo_avatar import assets
     from emo_avatar.avatar.files import load_avatar
-    from emo_avatar.evaluation.speed import build_from_photo, time_frames
+    from emo_avatar.evaluation.speed import build_from_photo
     from emo_avatar.head.data import load_head
 
-    if avatar:
-        person = load_avatar(avatar)
-    else:
-        with progress_bar("Preparing") as report:
-            person = build_from_photo(assets.fetch("astronaut.png"), load_head(), 0, report)
-    _tell(time_frames(person.to(target), size, repeats), as_json)
+    if path:
+        return load_avatar(path)
+    with progress_bar("Preparing") as report:
+        return build_from_photo(assets.fetch("astronaut.png"), load_head(), 0, report)
 
 
 @app.command()

@@ -100,10 +100,14 @@ def portrait(
     photos: Annotated[
         list[Path] | None, typer.Argument(metavar="[PHOTO]...", help="Seven of our own by default.")
     ] = None,
+    learned: Annotated[
+        bool | None, typer.Option("--learned/--analytic", help="With the trained network or without it.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build avatars of photographs and compare: PSNR, SSIM, LPIPS inside the matte, identity, holes."""
     from emo_avatar.backbones.uv import build_avatar
+    from emo_avatar.backbones.uv.learned import chosen_network
     from emo_avatar.evaluation.portrait import score_portrait, standard_portraits
     from emo_avatar.head.data import load_head
     from emo_avatar.tracking.portrait import track_portrait
@@ -115,7 +119,7 @@ def portrait(
         for i, (name, photo) in enumerate(subjects.items()):
             report(i / len(subjects), name)
             tracked = track_portrait(photo, head)
-            avatar = build_avatar(tracked, head, name=name)
+            avatar = build_avatar(tracked, head, name=name, network=chosen_network(head, learned))
             rows[name] = {"landmark_error": tracked.landmark_error, **score_portrait(avatar).numbers()}
     if as_json:
         print_json(rows)

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emo_avatar.cli.boundary import progress_bar, say
-from emo_avatar.cli.options import AvatarFile, Emotions, Frames, Motion, Timeline, output, parse_emotions
+from emo_avatar.cli.options import (
+    Appearance,
+    AvatarFile,
+    Emotions,
+    Frames,
+    Geometry,
+    Motion,
+    Timeline,
+    output,
+    parse_emotions,
+)
 
 if TYPE_CHECKING:
     from emo_avatar.avatar.avatar import Avatar
@@ -22,10 +32,11 @@ def animate(
     timeline: Timeline = None,
     emotion: Emotions = None,
     frames: Frames = None,
+    geometry: Geometry = True,
 ) -> None:
     """Write the FLAME sequence that an avatar plays."""
     output(out, ".npz")
-    person, sequence = performance(avatar, motion, timeline, emotion, frames)
+    person, sequence = performance(avatar, motion, timeline, emotion, frames, geometry)
     from emo_avatar.export.npz import write_npz
 
     write_npz(out, person, sequence)
@@ -41,10 +52,12 @@ def export(
     timeline: Timeline = None,
     emotion: Emotions = None,
     frames: Frames = None,
+    geometry: Geometry = True,
+    appearance: Appearance = True,
 ) -> None:
     """Write an animation for other programs: FLAME npz, animated GLB, or a folder of splat PLY files."""
     output(out, ".npz", ".glb", ".ply")
-    person, sequence = performance(avatar, motion, timeline, emotion, frames)
+    person, sequence = performance(avatar, motion, timeline, emotion, frames, geometry, appearance)
     with progress_bar(f"Writing {out.name}") as report:
         if out.suffix.lower() == ".npz":
             from emo_avatar.export.npz import write_npz
@@ -62,7 +75,13 @@ def export(
 
 
 def performance(
-    avatar: Path, motion: Path | None, timeline: Path | None, emotion: list[str] | None, frames: int | None
+    avatar: Path,
+    motion: Path | None,
+    timeline: Path | None,
+    emotion: list[str] | None,
+    frames: int | None,
+    geometry: bool = True,
+    appearance: bool = True,
 ) -> tuple[Avatar, FlameSequence]:
     """The avatar, and the sequence that the options make it play."""
     emotions = parse_emotions(emotion)
@@ -78,4 +97,4 @@ def performance(
         driving, notes = read_motion(motion, person.rig.head)
         for note in notes:
             say(note)
-    return person, perform(person, driving, keys, emotions, frames)
+    return person, perform(person, driving, keys, emotions, frames, geometry, appearance)

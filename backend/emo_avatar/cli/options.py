@@ -49,6 +49,8 @@ Emotions = Annotated[
 Frames = Annotated[
     int | None, typer.Option(min=1, max=MAX_FRAMES, help="Length; by default the timeline's or the motion's.")
 ]
+Geometry = Annotated[bool, typer.Option("--geometry/--no-geometry", help="Whether emotions move the face.")]
+Appearance = Annotated[bool, typer.Option("--appearance/--no-appearance", help="Whether emotions colour the skin.")]
 Size = Annotated[int, typer.Option(min=16, max=8192, help="Width and height in pixels.")]
 Yaw = Annotated[float, typer.Option(min=-180, max=180, help="Degrees the camera goes to the subject's left.")]
 Pitch = Annotated[float, typer.Option(min=-89, max=89, help="Degrees the camera goes up.")]

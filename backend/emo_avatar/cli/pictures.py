@@ -10,6 +10,7 @@ import typer
 from emo_avatar.cli.boundary import progress_bar, say
 from emo_avatar.cli.motions import performance
 from emo_avatar.cli.options import (
+    Appearance,
     AvatarFile,
     Background,
     Device,
@@ -17,6 +18,7 @@ from emo_avatar.cli.options import (
     Emotions,
     Fov,
     Frames,
+    Geometry,
     Motion,
     Pitch,
     Size,
@@ -46,6 +48,8 @@ def render(
     pitch: Pitch = 0.0,
     fov: Fov = 20.0,
     background: Background = None,
+    geometry: Geometry = True,
+    appearance: Appearance = True,
     view: Annotated[View, typer.Option(help="The avatar's splats, or the head model's mesh.")] = View.avatar,
     device: DeviceOption = Device.auto,
 ) -> None:
@@ -55,7 +59,7 @@ def render(
     if kind == ".mp4" and colour is None:
         raise UserError("MP4 has no transparency; choose a colour as background, or a folder of PNG files.")
     target = torch_device(device)
-    person, sequence = performance(avatar, motion, timeline, emotion, frames)
+    person, sequence = performance(avatar, motion, timeline, emotion, frames, geometry, appearance)
     from emo_avatar.export.mesh_view import render_mesh_frames
     from emo_avatar.export.pictures import render_frames, write_png, write_png_sequence
     from emo_avatar.export.video import write_mp4
@@ -78,6 +82,8 @@ def sheet(
     avatar: AvatarFile,
     out: Annotated[Path, typer.Option("-o", "--output", metavar="SHEET.png", help="The picture to write.")],
     size: Annotated[int, typer.Option(min=64, max=2048, help="Pixels of each of the 21 pictures.")] = 256,
+    geometry: Geometry = True,
+    appearance: Appearance = True,
     device: DeviceOption = Device.auto,
 ) -> None:
     """Render a contact sheet: seven emotions in three views."""
@@ -89,5 +95,5 @@ def sheet(
 
     person = load_avatar(avatar).to(target)
     with progress_bar(f"Rendering {out.name}") as report:
-        write_png(out, contact_sheet(person, size, report))
+        write_png(out, contact_sheet(person, size, report, geometry, appearance))
     say(f"{out}: seven emotions in three views.")

@@ -7,17 +7,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from emo_avatar.avatar.avatar import Avatar
-from emo_avatar.backbones.uv import REFINE_STEPS, build_avatar
+from emo_avatar.backbones.uv import REFINE_STEPS, build_avatar, default_network
 from emo_avatar.data.speech import utterance
+from emo_avatar.emotion.apply import apply_emotions
 from emo_avatar.export.performance import perform
 from emo_avatar.head.data import HeadData, load_head
+from emo_avatar.motion.timeline import EMOTIONS
 from emo_avatar.render.rasterize import rasterize
 from emo_avatar.tracking.portrait import track_portrait
 
 Facts = dict[str, object]
+FPS = 30.0
 Progress = Callable[[float, str], None]
 
 
@@ -49,6 +53,44 @@ def time_frames(avatar: Avatar, size: int, frames: int) -> Facts:
     }
 
 
+def time_whole_frames(avatar: Avatar, size: int, frames: int) -> Facts:
+    """Milliseconds of a frame in which the emotion changes: both of its paths, the rig, and the picture."""
+    device = avatar.gaussians.device
+    speech = utterance(0, frames / FPS, FPS, avatar.rig.head)
+    camera = avatar.camera(size=size)
+    happy = np.linspace(0.1, 1, frames)
+
+    def run(count: int) -> tuple[float, float, list[float]]:
+        weights = np.zeros((count, len(EMOTIONS)), np.float32)
+        weights[:, 0], weights[:, 1] = happy[:count], 1 - happy[:count]  # no two frames alike
+        start = _now(device)
+        sequence = apply_emotions(avatar.rig.head, speech.slice(0, count), weights)
+        geometry = _now(device) - start
+        spent = []
+        stream = avatar.play(sequence)
+        last = _now(device)
+        for _ in range(count):
+            rasterize(next(stream), camera)
+            now = _now(device)
+            spent.append(1e3 * (now - last))
+            last = now
+        return 1e3 * geometry / count, 1e3 * (last - start) / count, spent
+
+    run(1)  # compiles, allocates, encodes the portrait
+    geometry, mean, spent = run(frames)
+    return {
+        "mean_ms": mean,
+        "frames_per_second": 1e3 / mean,
+        "median_ms": geometry + statistics.median(spent),  # a batch of the rig's frames falls to one in many
+        "geometry_ms": geometry,
+        "appearance": avatar.look is not None,
+        "repeats": frames,
+        "gaussians": len(avatar.gaussians),
+        "size": size,
+        **_machine(device),
+    }
+
+
 def time_build(photo: Path, progress: Progress) -> Facts:
     """Seconds to build an avatar, the second time; the first loads models and compiles."""
     head, cpu = load_head(), torch.device("cpu")
@@ -68,7 +110,8 @@ def time_build(photo: Path, progress: Progress) -> Facts:
 
 def build_from_photo(photo: Path, head: HeadData, refine: int, progress: Progress) -> Avatar:
     """Tracking and the UV backbone."""
-    return build_avatar(track_portrait(photo, head), head, name=photo.stem, refine=refine, progress=progress)
+    portrait, network = track_portrait(photo, head), default_network(head)
+    return build_avatar(portrait, head, name=photo.stem, refine=refine, network=network, progress=progress)
 
 
 def _now(device: torch.device) -> float:

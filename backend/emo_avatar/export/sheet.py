@@ -17,7 +17,9 @@ LABEL_HEIGHT = 0.12  # of a picture's size
 FONT_HEIGHT = 0.075
 
 
-def contact_sheet(avatar: Avatar, size: int, progress: Progress) -> np.ndarray:  # [H, W, 3] uint8
+def contact_sheet(
+    avatar: Avatar, size: int, progress: Progress, geometry: bool = True, appearance: bool = True
+) -> np.ndarray:  # [H, W, 3] uint8
     """A column for each emotion at full weight, neutral first, and a row for each view, ``size`` pixels a picture."""
     columns = ("neutral", *EMOTIONS)
     label = round(LABEL_HEIGHT * size)
@@ -26,7 +28,7 @@ def contact_sheet(avatar: Avatar, size: int, progress: Progress) -> np.ndarray: 
     font = ImageFont.load_default(FONT_HEIGHT * size)
     for column, emotion in enumerate(columns):
         draw.text(((column + 0.5) * size, label / 2), emotion, INK, font, anchor="mm")
-        gaussians = avatar.pose(perform(avatar, emotions={emotion: 1.0}))
+        gaussians = avatar.pose(perform(avatar, emotions={emotion: 1.0}, geometry=geometry, appearance=appearance))
         for row, yaw in enumerate(YAWS):
             view = picture(gaussians, avatar.camera(yaw=yaw, size=size), BACKGROUND)
             sheet.paste(Image.fromarray(view), (column * size, label + row * size))

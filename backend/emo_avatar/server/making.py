@@ -12,7 +12,7 @@ from typing import Any
 from emo_avatar.avatar.avatar import Avatar
 from emo_avatar.avatar.files import SUFFIX, load_avatar, save_avatar
 from emo_avatar.avatar.lam_import import import_lam
-from emo_avatar.backbones.uv import build_avatar
+from emo_avatar.backbones.uv import build_avatar, default_network
 from emo_avatar.head.data import open_head
 from emo_avatar.server.avatars import Avatars, HeldAvatar
 from emo_avatar.server.heads import prepare
@@ -27,7 +27,8 @@ def make_from_portrait(path: Path, name: str, refine: int, avatars: Avatars, pro
     progress(0.0, "finding the face")
     head = open_head()
     portrait = track_portrait(path.read_bytes(), head)
-    avatar = build_avatar(portrait, head, name=name, refine=refine, progress=part(progress, TRACKED, BUILT))
+    report = part(progress, TRACKED, BUILT)
+    avatar = build_avatar(portrait, head, name=name, refine=refine, network=default_network(head), progress=report)
     held = _kept(avatar, portrait.notes, avatars, path.parent)
     prepare(held, part(progress, BUILT, 1.0))
     return held.description()

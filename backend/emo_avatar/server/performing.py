@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from emo_avatar.emotion.apply import apply_emotions
 from emo_avatar.head.data import HeadData, open_head
 from emo_avatar.motion.flame_npz import MAX_ANGLE, MAX_COEFFICIENT, MAX_FPS
@@ -62,7 +64,16 @@ def performance_of(message: Message, prefix: str = "") -> FlameSequence:
     _check_frames(message.lengths["T"])
     if message.lengths["T"] == 0:
         raise malformed("A performance has at least one frame")
-    return replace(FlameSequence.still(message.lengths["T"], fps), **frames)  # type: ignore[arg-type]
+    emotions = emotions_of(message, prefix, ("T",))
+    return replace(FlameSequence.still(message.lengths["T"], fps), emotions=emotions, **frames)  # type: ignore[arg-type]
+
+
+def emotions_of(message: Message, prefix: str, leading: tuple[str, ...] = ()) -> np.ndarray:  # [..., 6]
+    """The optional weights that colour the skin, zeros where none are given."""
+    weights = message.floats_or_zeros(f"{prefix}emotions", (*leading, len(EMOTIONS)), limit=1.0)
+    if weights.min(initial=0.0) < 0:
+        raise malformed("Emotion weights lie between 0 and 1")
+    return weights
 
 
 def _check_frames(count: int) -> None:

@@ -19,6 +19,7 @@ from emo_avatar.render.splat.compiled import kernel
 from emo_avatar.render.splat.harmonics import SH_C0, sh_basis
 from emo_avatar.server.arrays import Message, malformed, pack
 from emo_avatar.server.avatars import Avatars, HeldAvatar
+from emo_avatar.server.performing import emotions_of
 from emo_avatar.server.refusals import Refusal
 
 MAX_PIXELS = 4096 * 4096
@@ -133,7 +134,8 @@ def to_bytes(rgb: np.ndarray, alpha: np.ndarray, rgba: np.ndarray) -> None:  # [
 
 def _pose(message: Message, number: int) -> FlameSequence:
     frame = {name: message.floats(f"{number}.{name}", (width,))[None] for name, width in FRAME_FIELDS.items()}
-    return replace(FlameSequence.still(1), **frame)  # type: ignore[arg-type]
+    emotions = emotions_of(message, f"{number}.")[None]
+    return replace(FlameSequence.still(1), emotions=emotions, **frame)  # type: ignore[arg-type]
 
 
 class _Poses:
@@ -144,7 +146,7 @@ class _Poses:
         self._lock = threading.Lock()
 
     def get(self, held: HeldAvatar, pose: FlameSequence) -> Gaussians:
-        key = held.id, b"".join(getattr(pose, name).tobytes() for name in FRAME_FIELDS)
+        key = held.id, b"".join(getattr(pose, name).tobytes() for name in (*FRAME_FIELDS, "emotions"))
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)

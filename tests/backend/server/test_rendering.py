@@ -29,6 +29,13 @@ class Shelf:
         return self._held[name]
 
 
+class Blush:
+    """A look that reddens everything."""
+
+    def under(self, gaussians, weights):
+        return replace(gaussians, sh=gaussians.sh + torch.tensor([weights[2], 0.0, 0.0]))
+
+
 @pytest.fixture
 def shelf(painted_avatar):
     return Shelf(a=painted_avatar, b=painted_avatar)
@@ -65,6 +72,23 @@ def test_one_avatar_is_what_the_rasteriser_makes_of_it(shelf, painted_avatar, ca
     assert np.abs(picture["rgba"][..., 3] - expected.alpha.numpy()).max() < 1e-5
     assert np.abs(picture["depth"] - expected.depth.numpy()).max() < 1e-5
     assert picture["rgba"][..., 3].max() > 0.9
+
+
+def test_emotions_colour_the_avatar(painted_avatar, camera):
+    shelf = Shelf(a=replace(painted_avatar, look=Blush()))
+    pale, red = (
+        ask(shelf, ["a"], camera, [similarity()], {0: {"emotions": np.eye(6)[2] * strength}})["rgba"]
+        for strength in (0, 1)
+    )
+    np.testing.assert_array_equal(pale, ask(shelf, ["a"], camera, [similarity()])["rgba"])
+    assert (red[..., 0] - pale[..., 0]).max() > 0.1
+    np.testing.assert_array_equal(red[..., 3], pale[..., 3])
+
+
+@pytest.mark.parametrize("weights", [np.full(6, -0.5), np.full(6, 1.5), np.zeros(5)])
+def test_impossible_emotions_are_refused(shelf, camera, weights):
+    with pytest.raises(Refusal):
+        ask(shelf, ["a"], camera, [similarity()], {0: {"emotions": weights}})
 
 
 def test_bytes_are_the_rounded_floats(shelf, camera):

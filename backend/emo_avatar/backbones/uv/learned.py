@@ -83,6 +83,19 @@ def default_network(head: HeadData) -> UVNetwork | None:
     return shipped_network() if LEARNED_BY_DEFAULT and shares_atlas(head) else None
 
 
+def chosen_network(head: HeadData, learned: bool | None) -> UVNetwork | None:
+    """The network where it is asked for, none where it is declined, the default where neither.
+
+    Raises:
+        UserError: it is asked for on a head of another atlas.
+    """
+    if learned is None:
+        return default_network(head)
+    if learned and not shares_atlas(head):
+        raise UserError(f"The network knows the open head's atlas, and {head.name} has another; build with --analytic.")
+    return shipped_network() if learned else None
+
+
 def photo_tensor(rgb: np.ndarray, matte: np.ndarray) -> Tensor:  # [H, W, 3] and [H, W], in [0, 1] -> [4, 256, 256]
     """A photograph as the network sees it: small, before grey, with its matte."""
     both = np.concatenate([rgb * matte[..., None] + BACKGROUND * (1 - matte[..., None]), matte[..., None]], axis=2)
