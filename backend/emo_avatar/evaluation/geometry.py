@@ -13,7 +13,7 @@ from emo_avatar.data.lips import INNER_LIPS
 from emo_avatar.data.synchronised import Takes, draw_takes
 from emo_avatar.emotion.geometry import GeometryModulator, modulate
 from emo_avatar.emotion.recipes import load_recipes
-from emo_avatar.evaluation.recognition import path_reversals
+from emo_avatar.evaluation.recognition import path_pictures, path_reversals
 from emo_avatar.head.arkit import flame_from_arkit
 from emo_avatar.head.data import N_EXPRESSION, HeadData
 from emo_avatar.head.model import HeadModel
@@ -172,7 +172,7 @@ def _walk(head: HeadData, modulator: GeometryModulator, path: tuple[str, ...]) -
     with torch.inference_mode():
         still = torch.zeros(len(weights), 1, N_EXPRESSION + 3)
         faces = modulator(still, torch.from_numpy(weights)[:, None], FPS)[:, 0].numpy()  # each by itself, not as motion
-    return PathScore(path, largest_step(faces), path_reversals(head, path, weights))
+    return PathScore(path, largest_step(faces), path_reversals(path_pictures(head, weights), path))
 
 
 def path_weights(path: tuple[str, ...]) -> np.ndarray:  # [PATH_STEPS + 1, 6]

@@ -174,16 +174,20 @@ def largest_reversal(values: np.ndarray) -> float:  # [N]
     return float((np.maximum.accumulate(values) - values).max())
 
 
-def path_reversals(head: HeadData, path: tuple[str, ...], weights: np.ndarray) -> dict[str, tuple[float, float]]:
+def path_pictures(head: HeadData, weights: np.ndarray) -> Iterator[np.ndarray]:  # [N, 6] -> N x [H, W, 3] uint8
+    """A path of emotions on the mesh of a head."""
+    return (head_picture(head, vertices, 0.0, PATH_SIZE) for vertices in emotional_vertices(head, weights))
+
+
+def path_reversals(pictures: Iterable[np.ndarray], path: tuple[str, ...]) -> dict[str, tuple[float, float]]:
     """How monotone the ends of a path of emotions are to each recogniser: the largest reversals of two probabilities.
 
-    Over the first third of ``weights [N, 6]`` the probability of the first emotion should fall, over the last third
-    that of the last one should rise. Probabilities are averaged over `PATH_WINDOW` steps.
+    Over the first third of ``pictures`` the probability of the first emotion should fall, over the last third that of
+    the last one should rise. Probabilities are averaged over `PATH_WINDOW` steps.
     """
     recognisers = load_recognisers()
-    pictures = (head_picture(head, vertices, 0.0, PATH_SIZE) for vertices in emotional_vertices(head, weights))
     seen = [probabilities_of(picture, recognisers) for picture in pictures]
-    third, kernel = len(weights) // 3, np.full(PATH_WINDOW, 1 / PATH_WINDOW)
+    third, kernel = len(seen) // 3, np.full(PATH_WINDOW, 1 / PATH_WINDOW)
     reversals = {}
     for i, recogniser in enumerate(recognisers):
         curves = np.array([np.zeros(len(LABELS)) if p[i] is None else p[i] for p in seen])  # [N, 7]

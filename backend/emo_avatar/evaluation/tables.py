@@ -1,0 +1,128 @@
+"""The paper's tables on held-out people: reenactment, emotion transfer, ablations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+
+from emo_avatar.avatar.avatar import Avatar
+from emo_avatar.evaluation.held_out import Case
+from emo_avatar.evaluation.likeness import GREY, Likeness, Sighting, likeness, sighting, truth
+from emo_avatar.export.performance import perform
+from emo_avatar.export.pictures import picture
+from emo_avatar.motion.flame_sequence import FlameSequence
+from emo_avatar.motion.timeline import EMOTIONS
+from emo_avatar.tracking.portrait import TrackedPortrait
+
+Progress = Callable[[float, str], None]
+HIGHER_IS_BETTER = ("psnr", "ssim", "csim")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way of making and playing avatars."""
+
+    name: str
+    build: Callable[[TrackedPortrait], Avatar]
+    geometry: bool = True  # whether emotion moves the face
+    appearance: bool = True  # whether it colours the skin
+
+    def show(self, avatar: Avatar, driving: FlameSequence, emotion: int | None, case: Case) -> Sighting:
+        """The avatar in the place of the person, under an emotion."""
+        felt = {} if emotion is None else {EMOTIONS[emotion]: float(case.sequence.weights[emotion])}
+        sequence = perform(avatar, driving, emotions=felt, geometry=self.geometry, appearance=self.appearance)
+        return sighting(picture(avatar.pose(sequence), case.setting.camera, GREY))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Means over all judged frames, by variant."""
+
+    title: str
+    rows: Mapping[str, Likeness]
+    frames: int  # behind each row
+
+    def to_json(self) -> dict:
+        return {"title": self.title, "frames": self.frames, "rows": {k: asdict(v) for k, v in self.rows.items()}}
+
+    def to_markdown(self) -> str:
+        """With the best of each measure in bold."""
+        names = [f.name for f in fields(Likeness)]
+        best = {name: self._best(name) for name in names}
+        lines = [
+            f"| {self.title} | " + " | ".join(name.upper() for name in names) + " |",
+            "|---" * (len(names) + 1) + "|",
+        ]
+        for row, values in self.rows.items():
+            cells = []
+            for name in names:
+                value = getattr(values, name)
+                text = f"{value:.2f}" if name == "psnr" else f"{value:.4f}"
+                cells.append(f"**{text}**" if value == best[name] else text)
+            lines.append(f"| {row} | " + " | ".join(cells) + " |")
+        return "\n".join(lines)
+
+    def _best(self, name: str) -> float:
+        values = [v for v in (getattr(row, name) for row in self.rows.values()) if not math.isnan(v)]
+        if not values:
+            return math.nan
+        return max(values) if name in HIGHER_IS_BETTER else min(values)
+
+
+# What is asked of an avatar in one table: (its motion, its emotion, the true picture).
+Demand = tuple[FlameSequence, "int | None", Sighting]
+
+
+def self_reenactment(case: Case, other: Case) -> Iterable[Demand]:
+    """The person's own performances, spoken in every mood, whose motion is given: nothing is to be added."""
+    for instant in case.instants:
+        for emotion in (None, *range(len(EMOTIONS))):
+            frame, _ = case.sequence.frame(emotion, instant)
+            yield frame, None, truth(case.performed(frame))
+
+
+def cross_reenactment(case: Case, other: Case) -> Iterable[Demand]:
+    """The performances of another person."""
+    for instant in other.instants:
+        for emotion in (None, *range(len(EMOTIONS))):
+            frame, _ = other.sequence.frame(emotion, instant)
+            yield frame, None, truth(case.performed(frame))
+
+
+def emotion_transfer(case: Case, other: Case) -> Iterable[Demand]:
+    """The person's own words, spoken with a neutral mind, are to be shown under each emotion."""
+    for instant in case.instants:
+        for emotion in range(len(EMOTIONS)):
+            yield case.driving(instant), emotion, truth(case.shot(instant, emotion))
+
+
+def fill(
+    titles: Mapping[str, Callable[[Case, Case], Iterable[Demand]]],
+    variants: Sequence[Variant],
+    people: Sequence[Case],
+    progress: Progress = lambda fraction, doing: None,
+) -> list[Table]:
+    """Tables of the same variants on the same people; each is driven by itself and, across, by the one before it."""
+    frames: dict[str, dict[str, list[Likeness]]] = {title: {v.name: [] for v in variants} for title in titles}
+    for i, case in enumerate(people):
+        portrait = case.portrait()
+        avatars: dict[Callable[[TrackedPortrait], Avatar], Avatar] = {}
+        for variant in variants:
+            if variant.build not in avatars:
+                progress(i / len(people), f"person {i + 1} of {len(people)}: building")
+                avatars[variant.build] = variant.build(portrait)
+        progress((i + 0.3) / len(people), f"person {i + 1} of {len(people)}: playing")
+        for title, demands in titles.items():
+            for motion, emotion, true in demands(case, people[i - 1]):
+                for variant in variants:
+                    shown = variant.show(avatars[variant.build], motion, emotion, case)
+                    frames[title][variant.name].append(likeness(shown, true))
+    return [
+        Table(
+            title,
+            {name: Likeness.mean(values) for name, values in rows.items()},
+            max((len(values) for values in rows.values()), default=0),
+        )
+        for title, rows in frames.items()
+    ]
