@@ -39,7 +39,7 @@ from emo_avatar.render.camera import Camera
 SUFFIX = ".emoavatar"
 FORMAT, VERSION = "emo-avatar", 1
 RIGS = {"flame": "emo_avatar.avatar.rig:FlameRig", "lam": "emo_avatar.avatar.lam:LamRig"}  # imported when needed
-LOOKS = {"uv": "emo_avatar.backbones.uv.look:UVLook"}
+LOOKS = {"uv": "emo_avatar.backbones.uv.look:UVLook", "lam": "emo_avatar.backbones.lam.look:LamLook"}
 
 _JSON, _GAUSSIANS, _RIG, _PHOTO = "avatar.json", "gaussians.safetensors", "rig.safetensors", "photo.png"
 _LOOK = "look.safetensors"

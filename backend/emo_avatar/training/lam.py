@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from emo_avatar.avatar.binding import bind, pose
-from emo_avatar.avatar.gaussians import Gaussians, sh_from_rgb
+from emo_avatar.avatar.gaussians import Gaussians
+from emo_avatar.backbones.lam.build import WHITE, gaussians_of
 from emo_avatar.backbones.lam.checkpoint import save_lam
 from emo_avatar.backbones.lam.config import SMALL, LamConfig
 from emo_avatar.backbones.lam.model import Lam, PointGaussians
@@ -36,7 +37,6 @@ from emo_avatar.training.run import RunSettings, forget_checkpoint, run
 
 Progress = Callable[[float, str], None]
 
-WHITE = 1.0  # behind the person in the photograph, as the authors have it
 PHOTOMETRIC, GRADIENT, MASK, OFFSET = 1.0, 0.1, 0.5, 0.1
 LONGEST_FREE_OFFSET = 0.02  # metres of offset that cost nothing: hair and clothing are no farther from the head
 
@@ -146,13 +146,8 @@ class LamTask:
         device = points.device
         neutral, vertices = (_tensor(x, device) for x in (lesson.neutral, lesson.vertices))
         faces, binding = self._faces.to(device), self._binding.to(device)
-        canonical = gaussians_of(out, points, i)
+        canonical = gaussians_of(out, points[i], i)
         return pose(bind(canonical, binding, neutral, faces), binding, vertices, faces)
-
-
-def gaussians_of(out: PointGaussians, points: Tensor, i: int) -> Gaussians:
-    """The Gaussians of the ``i``-th picture on its neutral head, whose points are ``points [B, N, 3]``."""
-    return Gaussians(points[i] + out.offset[i], out.quats[i], out.scales[i], out.opacities[i], sh_from_rgb(out.rgb[i]))
 
 
 def picture_gradients(error: Tensor) -> Tensor:  # [H, W, 3]

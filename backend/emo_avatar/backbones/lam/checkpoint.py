@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -22,6 +23,8 @@ LICENCE_NOTE = "The weights of LAM-20K are CC BY-NC 4.0: for non-commercial use 
 SKIPPED = ("renderer.flame_model.", "encoder.model.mask_token")  # buffers of FLAME itself; only DINOv2's training
 OURS = ("emotion.",)  # what the released weights cannot have
 CONFIG = "config"  # in the metadata of our own weights
+HOW_TO_GET_THEM = "train them with `emo-avatar train lam-s`, or name those that you have with --weights"
+WEIGHTS_PATH = Path(__file__).with_name("lam_s.safetensors")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Loaded:
     model: Lam
     notes: tuple[str, ...]
     has_emotion: bool  # whether the appearance path is trained
+    path: Path
 
 
 def load_lam(path: Path) -> Loaded:
@@ -39,6 +43,8 @@ def load_lam(path: Path) -> Loaded:
     Raises:
         UserError: the file cannot be read, or lacks weights, holds others, or has them in other shapes; all are named.
     """
+    if not path.exists():
+        raise UserError(f"There are no weights {path}; {HOW_TO_GET_THEM}.")
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -66,7 +72,13 @@ def load_lam(path: Path) -> Loaded:
         notes.append(f"{len(skipped)} arrays of the file were not needed: {_listed(skipped)}.")
     if lacking_emotion:
         notes.append("These weights know no emotions: emotion moves the face, but does not change its appearance.")
-    return Loaded(model.eval(), tuple(notes), not lacking_emotion)
+    return Loaded(model.eval(), tuple(notes), not lacking_emotion, path)
+
+
+@functools.cache
+def shipped_lam() -> Loaded:
+    """The small configuration as it comes with the program."""
+    return load_lam(WEIGHTS_PATH)
 
 
 def save_lam(model: Lam, path: Path, metadata: Mapping[str, str]) -> None:

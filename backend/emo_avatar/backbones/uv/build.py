@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from emo_avatar.avatar.appearance import SkinAppearance
-from emo_avatar.avatar.avatar import Avatar, Framing, SourcePhoto
+from emo_avatar.avatar.avatar import Avatar, SourcePhoto
 from emo_avatar.avatar.binding import bind
 from emo_avatar.avatar.rig import FlameRig
+from emo_avatar.backbones.framing import framing_of
 from emo_avatar.backbones.uv.complete import Observation
 from emo_avatar.backbones.uv.foreground import clean_foreground
 from emo_avatar.backbones.uv.grid import PortraitMaps
@@ -43,8 +44,6 @@ RIM_ROUNDS = 2  # the second corrects what smoothing left of the first
 LID_STRETCH, GAP_STRETCH, SKIN_STRETCH = 1.45, 1.45, 2.6
 LID_ROUNDS, LID_REACH = 2, 3.0  # of smoothing, and the factor after it, that lay the lids' crease up to under the brow
 NEUTRAL_SIZE = 320  # pixels of the pictures that the neutral face is judged on
-BUST = 0.10  # metres below the collar that a picture of the avatar shows at most
-HEADROOM = 1.04
 
 
 def build_avatar(
@@ -112,7 +111,8 @@ def assembled(
     appearance = skin_of(prepared, stance.person.v_template, stance.unturned, splats.face, weights, detail)
     rig = FlameRig(stance.person, stance.shape, stance.static_offset, splats.face, appearance)
     photo = SourcePhoto(portrait.rgb, (portrait.matte * 255).astype(np.uint8), portrait.camera, stance.pose)
-    framing = _framing(rig.pose(local, FlameSequence.still(1), 0).means.numpy(), splats, stance.person)
+    solid = (splats.opacities > 0.5) & (splats.layer != Layer.BACK)
+    framing = framing_of(rig.pose(local, FlameSequence.still(1), 0).means.numpy()[solid], stance.person)
     look = None if maps is None else UVLook(maps, _reach(prepared, maps, splats, weights), rig, photo)
     return Avatar(name, "uv", rig, local, framing, photo, look)
 
@@ -162,17 +162,6 @@ def _neutral_picture(avatar: Avatar, weights: np.ndarray) -> np.ndarray:  # [52]
     pose = replace(FlameSequence.still(1), expression=expression, jaw_pose=jaw, eyes_pose=eyes)
     picture = rasterize(avatar.pose(pose), avatar.camera(size=NEUTRAL_SIZE), (0.5, 0.5, 0.5)).rgb
     return (picture.clamp(0, 1) * 255).to(torch.uint8).numpy()
-
-
-def _framing(means: np.ndarray, splats: Splats, person: HeadData) -> Framing:
-    """From a little above the hair down to where the photo cuts the shoulders off."""
-    shown = (splats.opacities > 0.5) & (splats.layer != Layer.BACK)
-    top, bottom = np.percentile(means[shown, 1], 99.9), np.percentile(means[shown, 1], 0.5)
-    collar = person.v_template[person.regions["collar"]][:, 1].min()
-    bottom = max(bottom, collar - BUST)
-    half = (top - bottom) / 2 * HEADROOM
-    centre = np.array([0, top - (top - bottom) / 2 + half * (HEADROOM - 1), means[shown, 2].mean()])
-    return Framing(centre.astype(np.float32), float(half))
 
 
 def closest_barycentric(points: np.ndarray, corners: np.ndarray) -> np.ndarray:  # [N, 3], [N, 3, 3] -> [N, 3]

@@ -79,3 +79,8 @@ def test_an_unknown_configuration_is_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "w.safetensors", {"config": "lam-xxl"})
     with pytest.raises(UserError, match="lam-xxl"):
         load_lam(tmp_path / "w.safetensors")
+
+
+def test_weights_that_are_not_there_are_asked_for(tmp_path):
+    with pytest.raises(UserError, match="emo-avatar train lam-s"):
+        load_lam(tmp_path / "w.safetensors")
