@@ -13,6 +13,7 @@ from .head_file import HeadArrays
 JOINTS = ("global", "neck", "jaw", "left_eye", "right_eye")
 PARENTS = (-1, 0, 1, 1, 1)
 N_EXPRESSION, N_POSE = 100, 36
+LARGEST_SHAPE_KEY = 10.0  # that Blender allows, either way
 
 
 # The axes of each bone at rest, as columns: `global` and `neck` point up and their axes are FLAME's, the eyes point

@@ -20,7 +20,6 @@ WORLD_FROM_FLAME = Matrix(((1, 0, 0, 0), (0, 0, -1, 0), (0, 1, 0, 0), (0, 0, 0, 
 SHAPE_KEYS = tuple(f"expr_{i:03d}" for i in range(flame.N_EXPRESSION)) + tuple(
     f"pose_{i:03d}" for i in range(flame.N_POSE)
 )
-SHAPE_KEY_RANGE = 10.0  # the widest that Blender allows
 
 # How long each bone is drawn, in metres, and in which of Blender's bone colours.
 _BONE_LENGTHS = (0.06, 0.09, 0.1, 0.05, 0.05)
@@ -189,7 +188,7 @@ def _bind(mesh: bpy.types.Object, rig: bpy.types.Object, head: HeadArrays) -> No
 def _add_shape_keys(mesh: bpy.types.Object, head: HeadArrays) -> None:
     for name in ("Basis", *SHAPE_KEYS):
         block = mesh.shape_key_add(name=name, from_mix=False)
-        block.slider_min, block.slider_max = -SHAPE_KEY_RANGE, SHAPE_KEY_RANGE
+        block.slider_min, block.slider_max = -flame.LARGEST_SHAPE_KEY, flame.LARGEST_SHAPE_KEY
         block.value = 0.0  # from 5.0 on a new one is at 1
     mesh.data.shape_keys.name = mesh.name
     _write_positions(mesh.data, head)

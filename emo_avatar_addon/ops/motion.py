@@ -14,6 +14,7 @@ from ..timeline import driving, evaluation
 from ..timeline.motion import Motion
 from . import jobs
 from .avatar import AvatarOperator, active, reason_without_avatar
+from .making import choose_files
 
 _MAX_BYTES = 512 << 20
 
@@ -42,8 +43,7 @@ class EMOAVATAR_OT_import_motion(jobs.JobOperator):
         return reason_without_avatar(context) or super().disabled_reason(context)
 
     def invoke(self, context: Any, event: Any) -> set[str]:
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
+        return choose_files(self, context)
 
     def begin(self, context: Any) -> jobs.Work:
         avatar = active(context)

@@ -155,6 +155,19 @@ def trouble(avatar: bpy.types.Object) -> str:
     return entry.trouble if entry else ""
 
 
+def notice(avatar: bpy.types.Object) -> str:
+    """What does not show as it should although it is evaluated, as a sentence; "" when all does."""
+    entry = _entries.get(avatar.session_uid)
+    beyond = entry.track.beyond if entry is not None and entry.track is not None else None
+    if beyond is None:
+        return ""
+    first, last = beyond
+    return (
+        f"Frames {first} to {last}: the face is stronger than shape keys can be, and is cut off. Lower the strength "
+        "or the motion's influence."
+    )
+
+
 def is_waiting(avatar: bpy.types.Object) -> bool:
     """Whether newer values are under way."""
     entry = _entries.get(avatar.session_uid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -55,6 +56,12 @@ class Track:
             quaternions=(turn / np.linalg.norm(turn, axis=-1, keepdims=True))[None].astype(np.float32),
             moves=rig.moves,
         ), 0
+
+    @cached_property
+    def beyond(self) -> tuple[int, int] | None:
+        """First and last frame in which some component is larger than shape keys can be, and is cut off."""
+        rows = np.flatnonzero(np.abs(self.motion.expression).max(axis=1, initial=0.0) > flame.LARGEST_SHAPE_KEY)
+        return (self.start + int(rows[0]), self.start + int(rows[-1])) if len(rows) else None
 
     def parameters(self, frame: float) -> dict[str, np.ndarray]:
         """FLAME parameters of one frame, `expression [100]` and so on: what splats are posed with."""

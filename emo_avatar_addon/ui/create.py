@@ -6,7 +6,7 @@ import bpy
 
 from ..model import properties
 from ..model.head_file import N_IDENTITY
-from ..ops import create
+from ..ops import open_head
 from .main import CATEGORY
 
 
@@ -42,7 +42,7 @@ class EMOAVATAR_PT_identity(bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        return create.open_head_missing(context) is None
+        return open_head.open_head_missing(context) is None
 
     def draw(self, context: Any) -> None:
         layout = self.layout

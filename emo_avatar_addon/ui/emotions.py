@@ -124,6 +124,8 @@ def draw_state(layout: bpy.types.UILayout, context: Any, avatar: bpy.types.Objec
         column = layout.column(align=True)
         paragraph(column, context, f"Edits are not shown. {why}", icon="ERROR")
         column.operator("emo_avatar.start_backend", icon="FILE_REFRESH")
+    elif notice := evaluation.notice(avatar):
+        paragraph(layout, context, notice, icon="INFO")
 
 
 CLASSES = (EMOAVATAR_PT_emotions, EMOAVATAR_PT_pad, EMOAVATAR_PT_blends, EMOAVATAR_PT_eyes)

@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import time
+import types
 import zipfile
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import (
     properties,
     storage,
 )
-from bl_ext.user_default.emo_avatar.emo_avatar_addon.ops import create, jobs
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.ops import avatar_files, jobs, making, open_head, portraits
 
 LAM_SAMPLE = Path(__file__).parents[1] / "data" / "lam_avatar_sample.zip"
 
@@ -38,7 +39,7 @@ def photo(backend_python, tmp_path_factory):
 @pytest.fixture
 def quick(monkeypatch):
     """Small textures: what is painted on them is tested elsewhere."""
-    monkeypatch.setattr(create, "TEXTURE_SIZE", 256)
+    monkeypatch.setattr(making, "TEXTURE_SIZE", 256)
 
 
 def positions(avatar):  # [V, 3] FLAME axes, as Blender evaluates them
@@ -96,7 +97,7 @@ def test_identity_sliders_are_live():
     np.testing.assert_allclose(storage.read_rig(avatar).kinematics.joints, flame.kinematics(person).joints, atol=1e-7)
     assert set(changed) == {avatar}
     assert bpy.ops.emo_avatar.random_person(seed=5) == {"FINISHED"}
-    np.testing.assert_allclose(avatar.emo_avatar.identity, create.random_identity(5, 1.0), atol=1e-6)
+    np.testing.assert_allclose(avatar.emo_avatar.identity, open_head.random_identity(5, 1.0), atol=1e-6)
 
 
 def test_adding_from_edit_mode():
@@ -120,7 +121,7 @@ def test_undo_takes_it_back():
 def test_no_avatar_file_of_an_open_head(tmp_path):
     bpy.ops.emo_avatar.add_open_head()
     assert not bpy.ops.emo_avatar.save_avatar_file.poll()
-    assert "open head has no avatar file" in create.EMOAVATAR_OT_save_avatar_file.disabled_reason(bpy.context)
+    assert "open head has no avatar file" in avatar_files.EMOAVATAR_OT_save_avatar_file.disabled_reason(bpy.context)
 
 
 # --- with the backend
@@ -190,7 +191,7 @@ def test_several_stand_side_by_side(backend, quick, tmp_path):
         (tmp_path / name).write_bytes(LAM_SAMPLE.read_bytes())
     bpy.ops.emo_avatar.import_avatar(directory=str(tmp_path), files=[{"name": "one.zip"}, {"name": "two.zip"}])
     first, second = found()
-    assert second.location.x - first.location.x == pytest.approx(create.SPACING)
+    assert second.location.x - first.location.x == pytest.approx(making.SPACING)
     assert first.select_get() and second.select_get()
 
 
@@ -276,8 +277,19 @@ def test_avatar_of_a_packed_image(backend, quick, photo):
     assert found()[0].name == "Eileen Collins"
 
 
-@pytest.mark.parametrize("handler", [create.EMOAVATAR_FH_portrait, create.EMOAVATAR_FH_avatar])
+@pytest.mark.parametrize("handler", [portraits.EMOAVATAR_FH_portrait, avatar_files.EMOAVATAR_FH_avatar])
 def test_dropped_files_go_to_an_operator_that_takes_them(handler):
     operator = getattr(bpy.ops.emo_avatar, handler.bl_import_operator.partition(".")[2])
     assert {"filepath", "directory", "files"} <= set(operator.get_rna_type().properties.keys())
     assert all(suffix.startswith(".") for suffix in handler.bl_file_extensions.split(";"))
+
+
+def test_the_file_browser_begins_in_the_folder_of_the_file_without_its_name(tmp_path):
+    """Blender proposes scene.blend as the name of a portrait unless only the folder is set."""
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
+    operator = types.SimpleNamespace(directory="", filepath="")
+    asked = []
+    manager = types.SimpleNamespace(fileselect_add=asked.append)
+    making.choose_files(operator, types.SimpleNamespace(window_manager=manager))
+    assert asked == [operator] and operator.filepath == ""
+    assert Path(operator.directory) == tmp_path

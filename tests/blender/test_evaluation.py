@@ -7,10 +7,11 @@ import zipfile
 import bpy
 import numpy as np
 import pytest
-from bl_ext.user_default.emo_avatar.emo_avatar_addon import mainloop
+from bl_ext.user_default.emo_avatar.emo_avatar_addon import mainloop, safetensors
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.link import session
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import storage
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import curves, driving, evaluation
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline.motion import Motion
 from mathutils import Vector
 
 from .performers import *  # noqa: F403
@@ -270,6 +271,21 @@ def test_eyes_look_at_their_target(scene, avatar, backend):
             @ Vector((0, -1, 0))
         )
         assert looked.normalized().dot(direction.normalized()) > 0.9995
+
+
+def test_faces_that_shape_keys_cannot_show_are_said(scene, avatar):
+    scene.frame_end = 9
+    settle()
+    assert evaluation.notice(avatar) == ""
+    motion = Motion.still(9, scene.render.fps / scene.render.fps_base)
+    motion.expression[3:6, 7] = 12.0
+    storage.write_motion(avatar, safetensors.pack(motion.arrays(), {"fps": motion.fps}))
+    evaluation.mark(avatar)
+    settle()
+    assert evaluation.notice(avatar).startswith("Frames 4 to 6: ")
+    avatar.emo_avatar.motion_influence = 0.5
+    settle()
+    assert evaluation.notice(avatar) == ""
 
 
 def test_damaged_data_is_said_and_not_thrown(scene, avatar, backend):
