@@ -141,11 +141,13 @@ def _fetch_from(archive: Archive, member: str, asset: Asset) -> None:
         )
         _download_visibly(remote, path)
         try:
-            _unpack(path, member, asset)
-            for other, place in _members_of(archive):
-                if not is_intact(other):
-                    with contextlib.suppress(TransferError):  # it will be told when that asset is asked for
-                        _unpack(path, place, other)
+            missing = [(other, place) for other, place in _members_of(archive) if not is_intact(other)]
+            others = [(other, place) for other, place in missing if other != asset]
+            contents = _read_members(path, {member: asset.size} | {place: other.size for other, place in others})
+            _keep(asset, member, contents)
+            for other, place in others:
+                with contextlib.suppress(TransferError):  # it will be told when that asset is asked for
+                    _keep(other, place, contents)
         finally:
             path.unlink()
 
@@ -166,28 +168,38 @@ def _download_visibly(remote: RemoteArchive, path: Path) -> None:
         download(remote, path, lambda done, total: progress.update(task, completed=done, total=total or None))
 
 
-def _unpack(archive: Path, member: str, asset: Asset) -> None:
-    """Read one member by its exact name, verify it, and only then give it its place in the cache."""
-    data = _read_member(archive, member, asset.size)
+def _keep(asset: Asset, member: str, contents: dict[str, bytes]) -> None:
+    """Verify what was read of a member, and only then give it its place in the cache."""
+    if member not in contents:
+        raise TransferError(f"the archive holds no {member}")
+    data = contents[member]
     if hashlib.sha256(data).hexdigest() != asset.sha256:
         raise TransferError(f"{member} has not the sha256 that the catalogue states, so it was thrown away")
     with whole_file(cached_path(asset)) as temporary:
         temporary.write_bytes(data)
 
 
-def _read_member(archive: Path, member: str, size: int) -> bytes:
-    """The bytes of a zip or tar member, never more than ``size + 1`` of them."""
+def _read_members(archive: Path, sizes: dict[str, int]) -> dict[str, bytes]:
+    """The bytes of zip or tar members by their exact names, never more of one than its size and a byte.
+
+    Those that are not there are left out. A compressed tar can only be read from its beginning, and is read once.
+    """
+    contents: dict[str, bytes] = {}
     try:
         if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as zipped, zipped.open(member) as file:
-                return file.read(size + 1)
+            with zipfile.ZipFile(archive) as zipped:
+                for member in sizes.keys() & set(zipped.namelist()):
+                    with zipped.open(member) as file:
+                        contents[member] = file.read(sizes[member] + 1)
+            return contents
         with tarfile.open(archive) as tarred:
-            extracted = tarred.extractfile(member)
-            if extracted is None:
-                raise KeyError(member)
-            with extracted as file:
-                return file.read(size + 1)
-    except KeyError as error:
-        raise TransferError(f"the archive holds no {member}") from error
+            for entry in tarred:
+                extracted = tarred.extractfile(entry) if entry.name in sizes else None
+                if extracted is not None:
+                    with extracted as file:
+                        contents[entry.name] = file.read(sizes[entry.name] + 1)
+                if len(contents) == len(sizes):
+                    break
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
         raise TransferError("the archive is damaged") from error
+    return contents

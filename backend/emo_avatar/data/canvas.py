@@ -25,7 +25,7 @@ SIZE = 1024
 MM = 1e-3
 # Absorption by colour (red, green, blue) of one unit of each pigment, in skin as a camera sees it: dark skin is
 # flatter over the spectrum than melanin in a glass, since its light has not gone as deep.
-MELANIN = np.array([1.0, 1.19, 1.38], np.float32)
+MELANIN = np.array([1.0, 1.24, 1.46], np.float32)
 BLOOD = np.array([0.14, 0.76, 0.62], np.float32)
 BROW_REACH = 0.0095  # metres from the midline of a brow within which the shipped texture has hair
 BLEED = 6  # texels by which islands reach beyond their borders
@@ -189,8 +189,8 @@ def _without(values: np.ndarray, haired: np.ndarray, pixels: np.ndarray) -> np.n
         share = 100.0 ** -sigma.bit_length()
         filled += share * ndimage.gaussian_filter(image.reshape(SIZE, SIZE), sigma)
         weight += share * ndimage.gaussian_filter(known.reshape(SIZE, SIZE), sigma)
-    soft = ndimage.gaussian_filter(known.reshape(SIZE, SIZE), 2).reshape(-1)[pixels]
-    keep = np.where(haired, 0, np.clip(2 * soft - 1, 0, 1))
+    soft = ndimage.gaussian_filter(known.reshape(SIZE, SIZE), 12).reshape(-1)[pixels]
+    keep = np.where(haired, 0, smoothstep(0.5, 0.95, soft))
     return keep * values + (1 - keep) * (filled / weight).reshape(-1)[pixels]
 
 

@@ -19,9 +19,9 @@ from emo_avatar.motion.timeline import EMOTIONS
 REGIONS = ("cheeks", "nose", "forehead", "lids", "ears", "neck", "lips", "chin")
 # Change of blood by region at full strength, in units of `canvas.BLOOD`
 RESPONSE = {
-    "happy": (0.26, 0.10, 0.02, 0.04, 0.06, 0.02, 0.10, 0.06),
+    "happy": (0.20, 0.08, 0.02, 0.04, 0.06, 0.02, 0.10, 0.06),
     "sad": (0.05, 0.24, 0.00, 0.30, 0.02, 0.00, 0.06, 0.08),
-    "angry": (0.34, 0.16, 0.26, 0.10, 0.34, 0.26, 0.04, 0.14),
+    "angry": (0.26, 0.12, 0.17, 0.08, 0.30, 0.20, 0.04, 0.10),
     "disgust": (-0.10, 0.10, -0.06, 0.04, 0.00, 0.04, -0.08, -0.04),
     "fear": (-0.24, -0.10, -0.22, -0.04, -0.16, -0.12, -0.30, -0.18),
     "surprised": (0.04, 0.00, 0.00, 0.00, 0.06, 0.02, -0.04, 0.00),
@@ -70,7 +70,7 @@ def region_maps() -> np.ndarray:  # [V, 8] in [0, 1], in the order of REGIONS
 
     neck = 1 / (1 + np.exp((y + 118) / 8))
     maps = {
-        "cheeks": spot((40, -30), (24, 22)),
+        "cheeks": spot((42, -30), (32, 28)),
         "nose": spot((0, -38), (14, 14)),
         "forehead": spot((0, 48), (55, 24)),
         "lids": spot((29, -2), (20, 13)),

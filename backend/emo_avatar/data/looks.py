@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from emo_avatar.data.clothes import Clothes, draw_clothes
 from emo_avatar.data.complexion import Vessels
 from emo_avatar.data.folds import Folds, draw_folds
+from emo_avatar.data.hair import STYLES, Style
+from emo_avatar.data.makehuman import is_there
 from emo_avatar.data.skins import EyeColour, HairColour, SkinTraits, paint_person
 from emo_avatar.head.build.brows import BrowStyle
 from emo_avatar.render.lighting import linear
@@ -36,10 +39,13 @@ class Look:
     vessels: Vessels
     shine: np.ndarray  # [V] float32 factor on what the skin mirrors
     hair_colour: HairColour
-    hair: str  # "bald", "cropped" or the name of a mesh
+    hair: tuple[Style, ...]  # meshes; none on those who are bald or cropped
+    shaven: bool  # whether the scalp shows
+    hair_shine: float
     brows: BrowStyle
     eyes: str  # name of the colour
-    lashes: float  # darkness, 0 to 1
+    lash_colour: np.ndarray  # [3] linear light
+    clothes: Clothes
 
 
 def draw_look(seed: int) -> Look:
@@ -53,7 +59,7 @@ def draw_look(seed: int) -> Look:
         melanin=melanin,
         blood=float(np.clip(rng.normal(0.30 + 0.05 * masculine, 0.07), 0.12, 0.6)),
         carotene=float(np.clip(rng.normal(0.25, 0.22), -0.1, 0.8)),
-        ruddiness=float(np.clip(rng.normal(0.8 + 0.3 * age, 0.4), 0.1, 2.0)),
+        ruddiness=float(np.clip(rng.normal(0.55 + 0.3 * age, 0.35), 0.05, 1.6)),
         mottling=float(rng.uniform(0.5, 1.8) * (0.7 + 0.6 * age)),
         freckles=float(max(0.0, rng.normal(-0.3, 0.7)) * fair),
         age=age,
@@ -63,10 +69,9 @@ def draw_look(seed: int) -> Look:
         stubble=float(masculine * (rng.uniform(0.2, 0.9) if rng.random() < 0.35 else 0.0)),
     )
     hair_colour = _hair_colour(rng, melanin, age)
-    cropped = 0.0
-    hair = "bald"
-    if rng.random() > 0.15 * masculine:
-        hair, cropped = "cropped", float(rng.uniform(0.5, 0.95))
+    hair, cropped = _hair(rng, masculine, age, melanin)
+    if not is_there():
+        hair = ()
     brows = BrowStyle(
         hairs=float(np.exp(rng.normal(0.15 * masculine - 0.1, 0.25))),
         thickness=float(np.exp(rng.normal(0.25 * masculine - 0.1, 0.2))),
@@ -74,6 +79,7 @@ def draw_look(seed: int) -> Look:
         lift=(float(rng.normal(0, 1)), float(rng.normal(0.3 - 0.8 * masculine, 1.2)), float(rng.normal(0, 1.3))),
         unruliness=float(np.exp(rng.normal(0.3 * masculine, 0.25))),
         pixel=0.12,
+        segments=4,
     )
     name, eyes = _eye_colour(rng, melanin)
     albedo = paint_person(skin, hair_colour, cropped, brows, eyes, [seed, 12])
@@ -93,10 +99,39 @@ def draw_look(seed: int) -> Look:
         shine=np.full(1, oily, np.float32),
         hair_colour=hair_colour,
         hair=hair,
+        shaven=cropped < 0.3,
+        hair_shine=float(rng.uniform(0.4, 1.2)),
         brows=brows,
         eyes=name,
-        lashes=float(rng.uniform(0.5, 1.0)),
+        lash_colour=(0.35 * hair_colour.rgb * rng.uniform(0.3, 1.0) + 0.004).astype(np.float32),
+        clothes=draw_clothes(rng, masculine),
     )
+
+
+def _hair(rng: np.random.Generator, masculine: float, age: float, melanin: float) -> tuple[tuple[Style, ...], float]:
+    """Meshes of hair, and how densely cropped hair covers the scalp (under meshes: so that no skin shines through)."""
+    curls = 0.15 + 0.85 * min(melanin / 1.2, 1.0)
+
+    def draw(facial: bool) -> Style:
+        styles = [style for style in STYLES if style.facial == facial]
+        share = np.array([s.common * (s.masculine if masculine else 1 - s.masculine) for s in styles])
+        share *= [curls if s.curly else 1.2 - 0.7 * curls for s in styles]
+        return styles[rng.choice(len(styles), p=share / share.sum())]
+
+    worn: list[Style] = []
+    kind = rng.random()
+    bald = 0.04 + 0.16 * age if masculine else 0.015
+    if kind < bald:
+        cropped = float(rng.choice([0.0, rng.uniform(0.1, 0.4)]))
+    elif kind < bald + (0.15 if masculine else 0.05):
+        cropped = float(rng.uniform(0.5, 0.95))
+    else:
+        worn.append(draw(facial=False))
+        cropped = 0.95
+    chosen = draw(facial=True) if masculine else None
+    if chosen and rng.random() < 0.25:
+        worn.append(chosen)
+    return tuple(worn), cropped
 
 
 def _hair_colour(rng: np.random.Generator, melanin: float, age: float) -> HairColour:
@@ -110,7 +145,8 @@ def _hair_colour(rng: np.random.Generator, melanin: float, age: float) -> HairCo
         eu, pheo = rng.uniform(1.0, 2.2), rng.uniform(0.1, 0.6)
     else:  # black
         eu, pheo = rng.uniform(2.4, 4.0), rng.uniform(0.0, 0.3)
-    grey = float(np.clip((age - 0.35) * 1.8 + rng.normal(0, 0.25), 0, 1)) if age > 0.25 else 0.0
+    eu += 1.3 * (1 - fair)
+    grey = float(np.clip((age - 0.45) * 1.6 + rng.normal(0, 0.25), 0, 0.9)) if age > 0.25 else 0.0
     return HairColour(float(eu), float(pheo), grey)
 
 

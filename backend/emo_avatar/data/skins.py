@@ -18,6 +18,7 @@ from emo_avatar.render.lighting import linear
 GROUND = linear(np.array([0.890, 0.800, 0.735], np.float32))  # skin without pigment
 CAROTENE = np.array([0.0, 0.10, 0.40], np.float32)  # absorption by what makes skin golden
 HAIR_GROUND = np.array([0.62, 0.52, 0.38], np.float32)  # linear light of hair without pigment
+GREY = np.array([0.46, 0.45, 0.43], np.float32)  # a mass of white hair shades itself
 EUMELANIN, PHEOMELANIN = np.array([1.0, 1.35, 1.9], np.float32), np.array([0.35, 1.05, 2.1], np.float32)
 BROW_PIXEL = 0.12  # mm
 
@@ -50,7 +51,7 @@ class HairColour:
     @property
     def rgb(self) -> np.ndarray:  # [3] linear light
         pigmented = HAIR_GROUND * np.exp(-self.eumelanin * EUMELANIN - self.pheomelanin * PHEOMELANIN)
-        return (pigmented + self.grey * (HAIR_GROUND * 0.85 + 0.12 - pigmented)).astype(np.float32)
+        return (pigmented + self.grey * (GREY - pigmented)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,6 @@ def _eyes(c: Canvas, flat: np.ndarray, eyes: EyeColour) -> None:
     iris *= 1 - 0.75 * smoothstep(0.80, 1.0, angle)[:, None]
     pupil = smoothstep(1.12, 0.95, angle / PUPIL_SHARE)[:, None]
     iris = iris * (1 - pupil) + 0.004 * pupil
-    white = shipped * np.array(eyes.white)
+    white = 0.68 * shipped * np.array(eyes.white)
     inside = smoothstep(1.07, 0.97, angle)[:, None]
     flat[c.eye_pixels] = white + inside * (iris - white)

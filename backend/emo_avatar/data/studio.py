@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 from emo_avatar.data.complexion import blood_change, wetness
+from emo_avatar.data.lashes import fit_lashes, lash_faces
 from emo_avatar.data.subjects import Subject
-from emo_avatar.head.data import open_head
+from emo_avatar.head.data import JOINTS, open_head
 from emo_avatar.motion.flame_sequence import FlameSequence
 from emo_avatar.render.camera import Camera
-from emo_avatar.render.light_kernels import display
+from emo_avatar.render.cards import draw_cards, lit_share, strand_light
+from emo_avatar.render.light_kernels import display_curve, display_over
 from emo_avatar.render.lighting import AMBIENT_TERMS, Lamp, Light
+from emo_avatar.render.mesh import rasterize_mesh
 from emo_avatar.render.shading import (
     SUPERSAMPLING,
     Appearance,
@@ -100,15 +104,21 @@ def _tint(warmth: float) -> np.ndarray:  # [3] linear, of mean 1
 
 def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:  # [size, size, 3] display sRGB
     """A wall, a gradient, or a room out of focus."""
-    base = np.clip(rng.uniform(0.08, 0.85) + rng.normal(0, 0.08, 3), 0, 1)
-    kind = rng.random()
-    coarse = 4 if kind < 0.5 else 10
-    field = rng.normal(0, 0.05 if kind < 0.3 else 0.16, (coarse, coarse, 1)) + rng.normal(0, 0.04, (coarse, coarse, 3))
-    at = np.linspace(-0.5, coarse - 0.5, size)
-    rows, columns = np.meshgrid(at, at, indexing="ij")
-    smooth = [ndimage.map_coordinates(field[..., c], [rows, columns], order=3, mode="nearest") for c in range(3)]
-    slope = rng.normal(0, 0.08) * np.linspace(-1, 1, size)[:, None, None]
+    base = np.clip(rng.uniform(0.10, 0.88) + rng.normal(0, 0.045, 3), 0, 1)
+    wall = rng.random() < 0.5
+    coarse = int(rng.integers(2, 5) if wall else rng.integers(5, 11))
+    depth, colourful = (0.05, 0.015) if wall else (0.14, 0.035)
+    field = rng.normal(0, depth, (coarse, coarse, 1)) + rng.normal(0, colourful, (coarse, coarse, 3))
+    channels = [Image.fromarray(field[..., c].astype(np.float32)) for c in range(3)]
+    smooth = [_enlarged(channel, size) for channel in channels]
+    slope = rng.normal(0, 0.10) * np.linspace(-1, 1, size)[:, None, None]
     return np.clip(base + np.stack(smooth, -1) + slope, 0, 1).astype(np.float32)
+
+
+def _enlarged(channel: Image.Image, size: int) -> np.ndarray:  # [size, size] without a trace of its few pixels
+    fine = np.asarray(channel.resize((48, 48), Image.Resampling.BICUBIC))
+    soft = ndimage.gaussian_filter(fine, 48 / channel.width / 2.5, mode="nearest")
+    return np.asarray(Image.fromarray(soft).resize((size, size), Image.Resampling.BICUBIC))
 
 
 def shoot(subject: Subject, frame: FlameSequence, weights: np.ndarray, setting: Setting) -> Shot:
@@ -120,7 +130,7 @@ def shoot(subject: Subject, frame: FlameSequence, weights: np.ndarray, setting: 
     if len(frame) != 1:
         raise ValueError(f"A shot is of one frame, not {len(frame)}.")
     weights = np.asarray(weights, np.float32)
-    vertices = subject.vertices(frame)[0]
+    (vertices,), (joints,) = subject.posed(frame)
     head, look, camera = subject.head, subject.look, setting.camera
     shortened, growth = strain(head.v_template, vertices, head.faces)
     appearance = Appearance(
@@ -133,14 +143,27 @@ def shoot(subject: Subject, frame: FlameSequence, weights: np.ndarray, setting: 
     )
     drawn = look_of(open_head(), rounded=camera.width >= FINE_FROM)
     large = supersampled(camera)
+    worn = [hair.posed(head.v_template, vertices, joints[JOINTS.index("neck")]) for hair in subject.hair]
+    clothes = subject.clothes.moved(joints[JOINTS.index("global")])
     shadow = cast_shadow(drawn, head, vertices, large, setting.light, SHADOW_SIZE)
-    seen = samples(drawn, head, vertices, large, appearance, setting.light, shadow)
-    share_out(display, seen.light.reshape(-1))
+    for cards in worn:
+        cast = rasterize_mesh(cards.vertices, cards.faces, shadow.camera, cards.casts).depth
+        np.minimum(shadow.depth, cast, out=shadow.depth)
+    lashes = fit_lashes(vertices, large)
+    seen = samples(drawn, head, vertices, large, appearance, setting.light, shadow, ~lash_faces())
     picture = np.zeros((large.height, large.width, 4), np.float32)
     picture[seen.rows, seen.columns, :3] = seen.light[: len(seen.rows)]
     picture[seen.rows, seen.columns, 3] = 1
-    n = SUPERSAMPLING
-    picture = picture.reshape(camera.height, n, camera.width, n, 4).mean((1, 3))
-    alpha = picture[..., 3]
-    rgb = np.clip(picture[..., :3] + (1 - alpha[..., None]) * setting.background, 0, 1)
+    lit = lit_share(clothes, shadow.camera, shadow.depth)
+    off_cloth = strand_light(clothes, large, setting.light, np.array(look.clothes.colour, np.float32), lit, shine=0.0)
+    draw_cards(clothes, off_cloth, large, seen.depth, picture)
+    lit = np.ones(len(lashes.vertices), np.float32)
+    off_lashes = strand_light(lashes, large, setting.light, look.lash_colour, lit, shine=0.3)
+    draw_cards(lashes, off_lashes, large, seen.depth, picture)
+    for cards in worn:
+        lit = lit_share(cards, shadow.camera, shadow.depth)
+        off_strands = strand_light(cards, large, setting.light, look.hair_colour.rgb, lit, look.hair_shine)
+        draw_cards(cards, off_strands, large, seen.depth, picture)
+    rgb, alpha = np.empty_like(setting.background), np.empty(setting.background.shape[:2], np.float32)
+    share_out(display_over, picture, SUPERSAMPLING, display_curve(), setting.background, rgb, alpha)
     return Shot(rgb, alpha, setting, frame, weights, vertices)

@@ -99,6 +99,11 @@ def wrinkle_path(head_path: Path = OPEN_HEAD_PATH) -> Path:
     return head_path.with_name(f"{head_path.stem}_wrinkles.jpg")
 
 
+def makehuman_path(head_path: Path = OPEN_HEAD_PATH) -> Path:
+    """Where it is listed which vertices of MakeHuman's base mesh, ``skin [S]``, the first S of a head were."""
+    return head_path.with_name(f"{head_path.stem}_makehuman.npz")
+
+
 def load_head(path: Path | str = OPEN_HEAD_PATH) -> HeadData:
     """Read a head from the project's npz (the open head by default).
 

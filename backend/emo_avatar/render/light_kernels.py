@@ -6,6 +6,7 @@ whole vectors. Threads that run a kernel together share a counter and claim piec
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -14,7 +15,7 @@ from llvmlite import ir
 
 from emo_avatar.render.splat.compiled import kernel
 from emo_avatar.render.splat.simd import LANES, Emitter, Lanes, Mask, Register, emitted
-from emo_avatar.render.splat.threads import claim
+from emo_avatar.render.splat.threads import claim, share_out
 
 PIECE = 2048  # samples that a thread claims at a time, whole vectors
 
@@ -390,6 +391,56 @@ def _display(emit: Emitter, light, index):
     value = value.minimum(KNEE) + (1.0 - KNEE) * (1.0 - ((-LOG2_E / (1 - KNEE)) * over).maximum(-100.0).exp2())
     curved = 1.055 * (value.maximum(SMALLEST).log2() * (1.0 / 2.4)).exp2() - 0.055
     emit.store((value <= 0.0031308).select(value * 12.92, curved), light, index)
+
+
+@kernel
+def display_over(counter, samples, supersampling, curve, background, rgb, alpha):
+    """Samples of premultiplied linear light and opacity, ``[H s, W s, 4]``, as pixels over a background.
+
+    ``curve`` is `display_curve()`, ``background [H, W, 3]`` display sRGB; results: ``rgb [H, W, 3]``, ``alpha [H, W]``.
+    """
+    height, width = alpha.shape
+    share, one, zero = np.float32(1 / supersampling**2), np.float32(1), np.float32(0)
+    last = len(curve) - 1
+    while True:
+        y = claim(counter)
+        if y >= height:
+            break
+        for x in range(width):
+            red = green = blue = opaque = zero
+            for row in range(y * supersampling, (y + 1) * supersampling):
+                for column in range(x * supersampling, (x + 1) * supersampling):
+                    opacity = samples[row, column, 3]
+                    if opacity <= zero:
+                        continue
+                    inverse = one / opacity
+                    opaque += opacity
+                    red += opacity * _displayed(samples[row, column, 0] * inverse, curve, last)
+                    green += opacity * _displayed(samples[row, column, 1] * inverse, curve, last)
+                    blue += opacity * _displayed(samples[row, column, 2] * inverse, curve, last)
+            alpha[y, x] = min(opaque * share, one)
+            rest = one - alpha[y, x]
+            rgb[y, x, 0] = red * share + rest * background[y, x, 0]
+            rgb[y, x, 1] = green * share + rest * background[y, x, 1]
+            rgb[y, x, 2] = blue * share + rest * background[y, x, 2]
+
+
+@kernel
+def _displayed(value, curve, last):
+    place = min(math.sqrt(max(value, np.float32(0)) * np.float32(1 / BRIGHTEST)), np.float32(0.99999)) * last
+    index = int(place)
+    return curve[index] + (place - index) * (curve[index + 1] - curve[index])
+
+
+BRIGHTEST = 4.0  # linear light from which everything is white
+
+
+@functools.cache
+def display_curve() -> np.ndarray:  # [2048] float32
+    """What ``display`` makes of linear light, by its square root, up to `BRIGHTEST`."""
+    light = (BRIGHTEST * np.linspace(0, 1, 2048) ** 2).astype(np.float32)
+    share_out(display, light)
+    return light
 
 
 @kernel

@@ -149,6 +149,7 @@ def samples(
     appearance: Appearance,
     light: Light,
     shadow: Shadow | None = None,
+    shown: np.ndarray | None = None,  # [F] bool, the head's faces that are drawn
 ) -> Samples:
     """Light that a head in ``light`` sends to the viewer. Heads of the same topology may share a ``look``."""
     vertices = np.asarray(vertices, np.float64)
@@ -159,7 +160,7 @@ def samples(
         attributes[:, FOLDING : FOLDING + 3] = look.mesh.refine(appearance.folding)
     if appearance.shine is not None:
         attributes[:, MATERIAL + 4] *= look.mesh.refine(appearance.shine)
-    fragments = rasterize_mesh(fine, look.mesh.faces, camera)
+    fragments = rasterize_mesh(fine, look.mesh.faces, camera, None if shown is None else shown[look.mesh.parent])
     rows, columns = np.nonzero(fragments.covered)
     colour = np.zeros((0, 3), np.float32)
     if len(rows) > 0:

