@@ -14,6 +14,7 @@ from ..timeline import circumplex, keyframes
 from .avatar import AvatarOperator, active, autokey
 
 _RADIUS = 110  # pixels, before the interface's scale
+_NEUTRAL = 0.03  # of the radius, about the middle
 _RING = 64  # corners of a circle
 
 
@@ -70,8 +71,9 @@ class EMOAVATAR_OT_pad(AvatarOperator):
         if event.type == "MOUSEMOVE":
             reach = _RADIUS * context.preferences.system.ui_scale
             x, y = (event.mouse_x - self._origin[0]) / reach, (event.mouse_y - self._origin[1]) / reach
-            far = max(math.hypot(x, y), 1.0)
-            self.valence, self.arousal = x / far, y / far
+            far = math.hypot(x, y)
+            keep = 0.0 if far < _NEUTRAL else 1 / max(far, 1.0)
+            self.valence, self.arousal = x * keep, y * keep
             keyframes.set_weights(avatar, circumplex.weights(self.valence, self.arousal))
             context.area.tag_redraw()
         elif (event.type == "LEFTMOUSE" and event.value in {"PRESS", "RELEASE"}) or event.type in {
@@ -118,7 +120,7 @@ def _draw(pad: EMOAVATAR_OT_pad, area: int, centre: tuple[float, float], reach: 
     blf.size(0, 11 * bpy.context.preferences.system.ui_scale)
     blf.color(0, *theme.text, 1.0)
     for name, degrees in (*circumplex.ANGLES.items(), ("calm", circumplex.CALM)):
-        turn = math.radians(degrees)
+        name, turn = bpy.app.translations.pgettext_iface(name.title()), math.radians(degrees)
         width, height = blf.dimensions(0, name)
         blf.position(
             0, x + 0.78 * reach * math.cos(turn) - width / 2, y + 0.86 * reach * math.sin(turn) - height / 2, 0

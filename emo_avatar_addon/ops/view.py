@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..view import compositing
+from ..view import colours, compositing
 from ..view.engine import ENGINE
 from .boundary import EmoOperator
 
@@ -18,7 +18,7 @@ class EMOAVATAR_OT_use_standard_view(EmoOperator):
 
     @classmethod
     def disabled_reason(cls, context: Any) -> str | None:
-        return None if compositing.alters_colours(context.scene) else "The scene already shows colours as they are"
+        return None if colours.altered(context.scene) else "The scene already shows colours as they are"
 
     def run(self, context: Any) -> set[str] | None:
         settings = context.scene.view_settings
@@ -33,7 +33,7 @@ class EMOAVATAR_OT_composite_splats(EmoOperator):
     bl_label = "Composite with Scene"
     bl_description = (
         "Set up nodes that put the avatars' splats into the Cycles or EEVEE render, before and behind its objects by "
-        "depth. Press again after adding avatars"
+        "depth, in their own colours. Press again after adding avatars or changing the view transform"
     )
     bl_options = {"REGISTER", "UNDO"}
 

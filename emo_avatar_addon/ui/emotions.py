@@ -4,10 +4,11 @@ from typing import Any
 
 import bpy
 
+from ..link import session
 from ..model.properties import EMOTIONS, active_avatar
 from ..ops.avatar import active
 from ..timeline import bake, evaluation, presets
-from .main import CATEGORY
+from .main import CATEGORY, WRONG
 from .text import paragraph
 
 
@@ -122,6 +123,9 @@ def draw_state(layout: bpy.types.UILayout, context: Any, avatar: bpy.types.Objec
         return
     if why := evaluation.trouble(avatar):
         column = layout.column(align=True)
+        if session.current().health.state in WRONG:  # the first panel says why
+            paragraph(column, context, "Edits are not shown until the backend runs again.", icon="ERROR")
+            return
         paragraph(column, context, f"Edits are not shown. {why}", icon="ERROR")
         column.operator("emo_avatar.start_backend", icon="FILE_REFRESH")
     elif notice := evaluation.notice(avatar):

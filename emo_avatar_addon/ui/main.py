@@ -12,7 +12,7 @@ from .jobs import draw_jobs
 from .text import paragraph
 
 CATEGORY = "Emo Avatar"
-_WRONG = (State.FAILED, State.LOST, State.OUTDATED)
+WRONG = (State.FAILED, State.LOST, State.OUTDATED)
 
 
 class EMOAVATAR_PT_main(bpy.types.Panel):
@@ -24,7 +24,7 @@ class EMOAVATAR_PT_main(bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: Any) -> bool:
-        return bool(jobs.running) or session.current().health.state in _WRONG or preferences.needs_set_up(context)
+        return bool(jobs.running) or session.current().health.state in WRONG or preferences.needs_set_up(context)
 
     def draw(self, context: Any) -> None:
         draw_jobs(self.layout)
@@ -32,7 +32,7 @@ class EMOAVATAR_PT_main(bpy.types.Panel):
         if preferences.needs_set_up(context):
             paragraph(self.layout, context, "Avatars from photos need the backend, which is not set up yet.", "INFO")
             self.layout.operator("preferences.addon_show", text="Set Up...").module = preferences.PACKAGE
-        elif health.state in _WRONG:
+        elif health.state in WRONG:
             paragraph(self.layout, context, health.sentence, "ERROR")
             row = self.layout.row(align=True)
             row.operator("emo_avatar.start_backend", text="Restart", icon="FILE_REFRESH")

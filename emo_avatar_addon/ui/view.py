@@ -4,9 +4,10 @@ from typing import Any
 
 import bpy
 
-from ..view import compositing
+from ..view import colours
 from ..view.engine import ENGINE
 from .main import CATEGORY
+from .text import paragraph
 
 
 class EMOAVATAR_PT_view(bpy.types.Panel):
@@ -32,14 +33,19 @@ class EMOAVATAR_PT_view(bpy.types.Panel):
         layout.prop(scene.render, "engine", text="Render with")
         if scene.render.engine == ENGINE:
             layout.prop(scene.render, "film_transparent", text="Transparent")
+            altered = colours.altered(scene)
         else:
             layout.operator("emo_avatar.composite_splats", icon="NODE_COMPOSITING")
+            altered = colours.altered_composited(scene)
         if not scene.render.use_lock_interface:  # values are written while Blender renders
-            layout.prop(scene.render, "use_lock_interface")
-        if compositing.alters_colours(scene):
-            box = layout.column(align=True)
-            box.label(text=f"{scene.view_settings.view_transform} alters the splats' colours", icon="INFO")
-            box.operator("emo_avatar.use_standard_view", icon="COLOR")
+            row = layout.row()
+            row.use_property_split = False
+            row.prop(scene.render, "use_lock_interface", text="Lock Interface While Rendering")
+        if altered:
+            column = layout.column(align=True)
+            transform = scene.view_settings.view_transform
+            paragraph(column, context, f"{transform} makes rendered splats other than the photo.", "INFO")
+            column.operator("emo_avatar.use_standard_view", icon="COLOR")
 
 
 class _EnginePanel:

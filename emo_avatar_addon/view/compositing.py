@@ -11,9 +11,10 @@ from typing import Any
 import bpy
 
 from ..errors import AddonError
+from .colours import UNDOING
 from .engine import ENGINE
 
-GROUP = "Splats over Render"
+GROUP = "Splats over Render"  # with the view transform after it whose effect on splats it undoes
 GROUPS = bpy.app.version >= (5, 0)  # the compositor's nodes are a node group, not the scene's own tree
 OWNER = "emo_avatar_splats_of"  # on the second scene: the scene whose splats it renders
 
@@ -43,13 +44,6 @@ def is_avatar(thing: Any) -> bool:
     return thing.type == "ARMATURE" and thing.emo_avatar.kind == "avatar"
 
 
-def alters_colours(scene: Any) -> bool:
-    """Whether the scene's colour management shows other colours than the splats' own."""
-    settings = scene.view_settings
-    plain = settings.view_transform in ("Standard", "Raw") and settings.look in ("None", "")
-    return not plain or settings.exposure != 0 or settings.gamma != 1 or settings.use_curve_mapping
-
-
 def _splat_scene(scene: Any) -> Any:
     splats = next((other for other in bpy.data.scenes if other.get(OWNER) == scene), None)
     if splats is None:
@@ -58,6 +52,7 @@ def _splat_scene(scene: Any) -> Any:
         splats.view_layers[0].name = "Splats"
     splats.render.engine = ENGINE
     splats.render.film_transparent = True
+    splats.view_settings.view_transform = "Standard"  # for looking at it alone
     splats.view_layers[0].use_pass_z = True
     splats.camera = scene.camera
     splats.render.fps, splats.render.fps_base = scene.render.fps, scene.render.fps_base
@@ -91,10 +86,13 @@ def _link(splats: Any, avatars: list[Any]) -> None:
 def _nodes(scene: Any, view_layer: Any, splats: Any) -> None:
     tree = _tree(scene)
     output = _output_socket(tree)
-    group = next((node for node in tree.nodes if getattr(node, "node_tree", None) == _group()), None)
-    if group is None:
+    transform = scene.view_settings.view_transform
+    group = next((node for node in tree.nodes if _is_ours(getattr(node, "node_tree", None))), None)
+    if group is not None:
+        group.node_tree = _group(transform)
+    else:
         group = tree.nodes.new("CompositorNodeGroup")
-        group.node_tree = _group()
+        group.node_tree = _group(transform)
         group.width = 180
         group.location = (output.node.location.x - 240, output.node.location.y)
         shown = _render_layers(tree, scene, view_layer.name, group.location.x - 320, group.location.y)
@@ -140,12 +138,17 @@ def _render_layers(tree: Any, scene: Any, layer: str, x: float, y: float) -> Any
     return node
 
 
-def _group() -> Any:
-    """The node group: splats over an image where they are nearer."""
-    group = bpy.data.node_groups.get(GROUP)
-    if group is not None and group.bl_idname == "CompositorNodeTree":
+def _is_ours(group: Any) -> bool:
+    return group is not None and group.bl_idname == "CompositorNodeTree" and group.name.startswith(GROUP)
+
+
+def _group(transform: str) -> Any:
+    """The node group: splats over an image where they are nearer, in their own colours under a view transform."""
+    name = f"{GROUP}, {transform}" if transform in UNDOING else GROUP
+    group = bpy.data.node_groups.get(name)
+    if _is_ours(group):
         return group
-    group = bpy.data.node_groups.new(GROUP, "CompositorNodeTree")
+    group = bpy.data.node_groups.new(name, "CompositorNodeTree")
     for name, kind in (("Image", "Color"), ("Depth", "Float"), ("Splats", "Color"), ("Splats Depth", "Float")):
         group.interface.new_socket(name, in_out="INPUT", socket_type=f"NodeSocket{kind}")
     group.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
@@ -155,14 +158,31 @@ def _group() -> Any:
     kept, over = group.nodes.new("CompositorNodeSetAlpha"), group.nodes.new("CompositorNodeAlphaOver")
     if hasattr(kept, "mode"):  # from 5.0 on an input, whose default this is
         kept.mode = "APPLY"
-    for node, x in ((given, -600), (nearer, -400), (kept, -200), (over, 0), (result, 200)):
+    for node, x in ((given, -800), (nearer, -600), (kept, -200), (over, 0), (result, 200)):
         node.location = (x, 0)
     below, above = (socket for socket in over.inputs if socket.type == "RGBA")
     group.links.new(given.outputs["Splats Depth"], nearer.inputs[0])
     group.links.new(given.outputs["Depth"], nearer.inputs[1])
-    group.links.new(given.outputs["Splats"], kept.inputs["Image"])
+    splats = given.outputs["Splats"]
+    if transform in UNDOING:
+        splats = _undone(group, splats, UNDOING[transform])
+    group.links.new(splats, kept.inputs["Image"])
     group.links.new(nearer.outputs[0], kept.inputs["Alpha"])
     group.links.new(given.outputs["Image"], below)
     group.links.new(kept.outputs[0], above)
     group.links.new(over.outputs[0], result.inputs[0])
     return group
+
+
+def _undone(group: Any, colours: Any, space: str) -> Any:
+    """The socket of scene-linear colours that a view transform shows as another, plain one shows `colours`."""
+    shown, meant = (group.nodes.new("CompositorNodeConvertColorSpace") for _ in range(2))
+    shown.location, meant.location = (-600, -200), (-400, -200)
+    shown.to_color_space = "sRGB"  # both come with the scene-linear space at either end
+    try:
+        meant.from_color_space = space
+    except TypeError:  # the artist's own colour configuration does not have it
+        return colours
+    group.links.new(colours, shown.inputs[0])
+    group.links.new(shown.outputs[0], meant.inputs[0])
+    return meant.outputs[0]

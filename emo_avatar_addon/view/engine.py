@@ -10,7 +10,7 @@ import gpu
 import numpy as np
 
 from ..errors import AddonError
-from . import shown, source
+from . import colours, shown, source
 from .camera import View, border_pixels
 from .viewport import Viewport, camera_view
 
@@ -49,6 +49,9 @@ class EmoSplatsEngine(bpy.types.RenderEngine):
             self.report({"WARNING"}, note)
         if not cast.avatars and not cast.notes:
             self.report({"WARNING"}, "There is no avatar with splats to render.")
+        if colours.altered(scene) and not self.is_animation:
+            transform = scene.view_settings.view_transform
+            self.report({"WARNING"}, f"{transform} makes splats other than the photo: press Show True Colours")
         whole = camera_view(self.camera_override, depsgraph, self.resolution_x, self.resolution_y, cast)
         view = whole
         if render.use_border:

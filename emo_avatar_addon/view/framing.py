@@ -72,7 +72,7 @@ def add_camera(context: Any, avatars: Sequence[bpy.types.Object]) -> bpy.types.O
     frame, render = framing(avatars), context.scene.render
     data = bpy.data.cameras.new("Portrait Camera")
     data.lens, data.sensor_width, data.sensor_fit = LENS, SENSOR, "AUTO"
-    data.clip_start = 0.01
+    data.clip_start, data.display_size = 0.01, 0.1  # metres: heads are small
     wide, high = render.resolution_x * render.pixel_aspect_x, render.resolution_y * render.pixel_aspect_y
     per_metre = LENS / SENSOR  # how far away the longer side of the picture holds one metre
     longer = max(wide, high)

@@ -3,7 +3,7 @@
 import bpy
 import numpy as np
 import pytest
-from bl_ext.user_default.emo_avatar.emo_avatar_addon.view import compositing
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.view import colours, compositing
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.view.compositing import GROUP
 
 SIZE = 96
@@ -17,6 +17,7 @@ def stage(scene, add_astronaut):
     scene.collection.objects.link(camera)
     camera.location, camera.rotation_euler = (0, -1.0, -0.03), (np.pi / 2, 0, 0)
     scene.camera = camera
+    scene.view_settings.view_transform = "Standard"
     scene.render.engine = "CYCLES"
     scene.cycles.samples, scene.cycles.use_denoising, scene.cycles.device = 1, False, "CPU"
     return rig
@@ -45,7 +46,6 @@ def rendered(scene, path):
     settings.file_format, settings.color_mode = "PNG", "RGBA"
     scene.render.filepath = str(path)
     scene.render.resolution_x = scene.render.resolution_y = SIZE
-    scene.view_settings.view_transform = "Standard"
     scene.render.dither_intensity = 0
     bpy.ops.render.render(write_still=True, scene=scene.name)
     image = bpy.data.images.load(str(path))
@@ -110,6 +110,21 @@ def test_it_fits_into_what_the_artist_has_composited(scene, stage):
     assert output.links[0].from_node == group
 
 
+@pytest.mark.parametrize("transform", ["AgX", "Filmic"])
+def test_splats_keep_their_colours_under_the_view_transforms_of_the_scene(scene, stage, tmp_path, transform):
+    bpy.ops.emo_avatar.composite_splats()
+    splats = next(other for other in bpy.data.scenes if other is not scene)
+    splats.view_settings.view_transform = "Standard"
+    alone = rendered(splats, tmp_path / "splats.png")
+    solid = alone[..., 3] > 0.99
+    scene.view_settings.view_transform = transform
+    paler = np.abs(rendered(scene, tmp_path / "paler.png") - alone)[solid, :3].mean()
+    bpy.ops.emo_avatar.composite_splats()
+    assert len([node for node in compositing._tree(scene).nodes if node.bl_idname == "CompositorNodeGroup"]) == 1
+    own = np.abs(rendered(scene, tmp_path / "own.png") - alone)[solid, :3].mean()
+    assert paler > 0.02 and own < 0.2 * paler, (paler, own)
+
+
 def test_the_button_says_why_it_is_grey(scene, stage):
     scene.render.engine = "EMO_SPLATS"
     assert not bpy.ops.emo_avatar.composite_splats.poll()
@@ -121,9 +136,9 @@ def test_the_button_says_why_it_is_grey(scene, stage):
 def test_true_colours_are_one_click_away(scene):
     scene.view_settings.view_transform = "AgX"
     scene.view_settings.exposure = 1.0
-    assert compositing.alters_colours(scene)
+    assert colours.altered(scene)
     bpy.ops.emo_avatar.use_standard_view()
-    assert not compositing.alters_colours(scene)
+    assert not colours.altered(scene)
     assert not bpy.ops.emo_avatar.use_standard_view.poll()
 
 
