@@ -23,6 +23,11 @@ class Framing:
     target: np.ndarray  # [3] float32 metres, in the space of an unmoved avatar
     half_height: float  # metres from the target to the upper edge of the picture
 
+    def camera(self, yaw: float = 0.0, pitch: float = 0.0, fov: float = 20.0, size: int = 512) -> Camera:
+        """A square picture of it from ``yaw`` and ``pitch`` degrees off the front; ``fov`` degrees."""
+        distance = self.half_height / math.tan(math.radians(fov) / 2)
+        return Camera.orbit(self.target, distance, yaw=yaw, pitch=pitch, fov=fov, size=size)
+
 
 @dataclass(frozen=True)
 class SourcePhoto:
@@ -61,8 +66,7 @@ class Avatar:
 
     def camera(self, yaw: float = 0.0, pitch: float = 0.0, fov: float = 20.0, size: int = 512) -> Camera:
         """A square picture of head and shoulders from ``yaw`` and ``pitch`` degrees off the front; ``fov`` degrees."""
-        distance = self.framing.half_height / math.tan(math.radians(fov) / 2)
-        return Camera.orbit(self.framing.target, distance, yaw=yaw, pitch=pitch, fov=fov, size=size)
+        return self.framing.camera(yaw, pitch, fov, size)
 
     def to(self, device: torch.device | str) -> Avatar:
         """The same avatar with its Gaussians on ``device``, where posing and rendering then happen."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numba
 import numpy as np
 import torch
+from numba.core.dispatcher import Dispatcher
 
 from emo_avatar.avatar.gaussians import Gaussians
 
@@ -21,8 +22,12 @@ _TINY = 1e-12  # keeps collapsed triangles finite; far below any squared length 
 def bind(world: Gaussians, binding: torch.Tensor, vertices: torch.Tensor, faces: torch.Tensor) -> Gaussians:
     """World-space Gaussians expressed in the frames of the triangles ``binding [N]`` of a mesh.
 
-    The inverse of `pose` on the same ``vertices [V, 3]`` and ``faces [F, 3]``.
+    The inverse of `pose` on the same ``vertices [V, 3]`` and ``faces [F, 3]``, and computed as that is.
     """
+    tensors = (world.means, world.quats, world.scales, vertices)
+    if _by_kernel(*tensors):
+        means, quats, scales = _by(_bind_kernel, *tensors, faces, binding)
+        return replace(world, means=means, quats=quats, scales=scales)
     rotation, centre, size = triangle_frames(vertices, faces)
     R, T, k = rotation[binding], centre[binding], size[binding, None]  # noqa: N806
     means = (R.transpose(1, 2) @ (world.means - T)[:, :, None])[:, :, 0] / k
@@ -37,10 +42,8 @@ def pose(local: Gaussians, binding: torch.Tensor, vertices: torch.Tensor, faces:
     the CPU, where nothing needs a gradient, a fused kernel does the work; elsewhere it is differentiable PyTorch.
     """
     tensors = (local.means, local.quats, local.scales, vertices)
-    wants_grad = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    if vertices.device.type == "cpu" and not wants_grad:
-        arrays = [np.ascontiguousarray(t.detach().numpy()) for t in (*tensors, faces, binding)]
-        means, quats, scales = (torch.from_numpy(a) for a in _pose_kernel(*arrays))
+    if _by_kernel(*tensors):
+        means, quats, scales = _by(_pose_kernel, *tensors, faces, binding)
     else:
         rotation, centre, size = triangle_frames(vertices, faces)
         R, T, k = rotation[binding], centre[binding], size[binding, None]  # noqa: N806
@@ -48,6 +51,17 @@ def pose(local: Gaussians, binding: torch.Tensor, vertices: torch.Tensor, faces:
         quats = quat_multiply(quat_from_matrix(R), local.quats)
         scales = k * local.scales
     return replace(local, means=means, quats=quats, scales=scales)
+
+
+def _by_kernel(*tensors: torch.Tensor) -> bool:
+    wants_grad = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    return tensors[-1].device.type == "cpu" and not wants_grad
+
+
+def _by(kernel: Dispatcher, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    *geometry, faces, binding = tensors
+    arrays = [np.ascontiguousarray(t.detach().numpy()) for t in (*geometry, faces.long(), binding.long())]
+    return tuple(torch.from_numpy(a) for a in kernel(*arrays))
 
 
 def triangle_frames(
@@ -107,17 +121,13 @@ def quat_from_matrix(matrix: torch.Tensor) -> torch.Tensor:  # [..., 3, 3] rotat
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _pose_kernel(means, quats, scales, vertices, faces, binding):
-    """`pose` in one pass over the triangles and one over the Gaussians.
-
-    On one thread: it is bound by memory, and waiting for a second thread costs more than that one saves.
-    """
+def _frames(vertices, faces):  # -> [F, 17] float32: R row-major [9], T [3], k, quaternion [4]
     one = np.float32(1.0)
     half = np.float32(0.5)
     third = np.float32(1.0 / 3.0)
     tiny = np.float32(_TINY)
     n_faces = faces.shape[0]
-    frames = np.empty((n_faces, 17), np.float32)  # R row-major [9], T [3], k, quaternion [4]
+    frames = np.empty((n_faces, 17), np.float32)
     for f in range(n_faces):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         ax, ay, az = vertices[a, 0], vertices[a, 1], vertices[a, 2]
@@ -148,7 +158,16 @@ def _pose_kernel(means, quats, scales, vertices, faces, binding):
             qw, qx, qy, qz = ey - mx, nx + ez, ny + mz, z2
         norm = one / np.sqrt(max(qw * qw + qx * qx + qy * qy + qz * qz, tiny))
         frame[13], frame[14], frame[15], frame[16] = qw * norm, qx * norm, qy * norm, qz * norm
+    return frames
 
+
+@numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _pose_kernel(means, quats, scales, vertices, faces, binding):
+    """`pose` in one pass over the triangles and one over the Gaussians.
+
+    On one thread: it is bound by memory, and waiting for a second thread costs more than that one saves.
+    """
+    frames = _frames(vertices, faces)
     n = means.shape[0]
     world_means = np.empty((n, 3), np.float32)
     world_quats = np.empty((n, 4), np.float32)
@@ -169,3 +188,27 @@ def _pose_kernel(means, quats, scales, vertices, faces, binding):
         for axis in range(3):
             world_scales[i, axis] = k * scales[i, axis]
     return world_means, world_quats, world_scales
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _bind_kernel(means, quats, scales, vertices, faces, binding):
+    """`bind`, likewise."""
+    frames = _frames(vertices, faces)
+    n = means.shape[0]
+    local_means = np.empty((n, 3), np.float32)
+    local_quats = np.empty((n, 4), np.float32)
+    local_scales = np.empty((n, 3), np.float32)
+    for i in range(n):
+        frame = frames[binding[i]]
+        k = np.float32(1.0) / frame[12]
+        x, y, z = k * (means[i, 0] - frame[9]), k * (means[i, 1] - frame[10]), k * (means[i, 2] - frame[11])
+        for axis in range(3):
+            local_means[i, axis] = frame[axis] * x + frame[3 + axis] * y + frame[6 + axis] * z
+            local_scales[i, axis] = k * scales[i, axis]
+        pw, px, py, pz = frame[13], -frame[14], -frame[15], -frame[16]
+        qw, qx, qy, qz = quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3]
+        local_quats[i, 0] = pw * qw - px * qx - py * qy - pz * qz
+        local_quats[i, 1] = pw * qx + px * qw + py * qz - pz * qy
+        local_quats[i, 2] = pw * qy - px * qz + py * qw + pz * qx
+        local_quats[i, 3] = pw * qz + px * qy - py * qx + pz * qw
+    return local_means, local_quats, local_scales

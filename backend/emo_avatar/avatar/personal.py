@@ -22,7 +22,7 @@ def personal_head(head: HeadData, shape: np.ndarray, static_offset: np.ndarray) 
     """
     identity = head.shapedirs.reshape(-1, N_SHAPE + N_EXPRESSION)[:, :N_SHAPE] @ shape
     template = (head.v_template + identity.reshape(-1, 3) + static_offset).astype(np.float32)
-    shapedirs = np.zeros_like(head.shapedirs)
+    shapedirs = np.zeros(head.shapedirs.shape, np.float32)
     shapedirs[:, :, N_SHAPE:] = head.shapedirs[:, :, N_SHAPE:] * lid_travel(head, template)[:, None, None]
     return replace(head, v_template=template, shapedirs=shapedirs)
 

@@ -44,8 +44,6 @@ def serve(
 
     ``token`` None makes a new one, which the first line tells.
     """
-    # Many threads compute at once here; the ones of linear algebra would spin while they wait for one another.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.setswitchinterval(SWITCH)
     first_line = _claim_standard_output()
     listener = _listen(host, port)

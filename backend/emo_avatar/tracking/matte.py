@@ -26,9 +26,18 @@ BESIDE = 0.7  # a face of at least this size, relative to ours, is beside ours r
 THREADS = 1  # the head is fitted meanwhile
 
 
-def person_matte(crop: PortraitCrop) -> np.ndarray:  # [512, 512] float32, 0 to 1
+def fine_matte(crop: PortraitCrop) -> np.ndarray:  # [512, 512] float32, 0 to 1
+    """What MODNet takes for people, in detail."""
+    return _modnet(crop.rgb, CROP_SIZE)
+
+
+def coarse_matte(crop: PortraitCrop) -> np.ndarray:  # [512, 512] float32, 0 to 1
+    """The same without detail and with fewer errors, in a quarter of the time."""
+    return _modnet(crop.rgb, COARSE_SIZE)
+
+
+def cleaned_matte(crop: PortraitCrop, fine: np.ndarray, coarse: np.ndarray) -> np.ndarray:  # [512, 512] float32
     """Opacity of the person whose face the crop is about; 0 beyond the photo's edges and on other people's heads."""
-    fine, coarse = _modnet(crop.rgb, CROP_SIZE), _modnet(crop.rgb, COARSE_SIZE)
     matte = np.where(ndimage.binary_dilation(coarse > SOLID, _disc(AGREEMENT_REACH)), fine, 0.0)
     matte = np.where(crop.inside & ~_others(crop), matte, 0.0)
     matte = _connected(matte, crop.centre)

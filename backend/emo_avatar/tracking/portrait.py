@@ -19,7 +19,7 @@ from emo_avatar.tracking.fit import HeadFit, fit_head, landmark_error
 from emo_avatar.tracking.images import ImageSource, read_photo
 from emo_avatar.tracking.landmark_model import LandmarkModel, landmark_embedding, landmark_points
 from emo_avatar.tracking.landmarks import FaceLandmarks, refine_face
-from emo_avatar.tracking.matte import person_matte
+from emo_avatar.tracking.matte import cleaned_matte, coarse_matte, fine_matte
 from emo_avatar.tracking.warp import residual_offset
 
 HEAD_PARAMETERS = ("shape", "expression", "jaw_pose", "eyes_pose", "rotation", "translation", "static_offset")
@@ -62,13 +62,14 @@ def track_portrait(source: ImageSource, head: HeadData | None = None) -> Tracked
     head = open_head() if head is None else head
     crop = crop_portrait(read_photo(source))
     with ThreadPoolExecutor(1) as pool:
-        matte = pool.submit(person_matte, crop)  # as long as everything else together
+        fine = pool.submit(fine_matte, crop)  # as long as everything else together
         face = found(refine_face(crop.rgb, crop.centre))
         model = LandmarkModel(head)
         fit = fit_head(model, face, CROP_SIZE)
         notes = (*crop.notes, *border_notes(crop, face), *pose_notes(fit.R), *doubt_notes(face))
         offset = residual_offset(head, model, fit, CROP_SIZE)
-        person = matte.result()
+        coarse = coarse_matte(crop)
+    person = cleaned_matte(crop, fine.result(), coarse)
     tracked = _assemble(head, crop, face, fit, offset, person, (*notes, *hair_notes(crop, person)))
     check_error(tracked.landmark_error)
     return tracked

@@ -58,3 +58,11 @@ def test_rays_walk_over_gaps_and_find_the_last_of_a_mask():
     at = centre + unit(DIRECTIONS)[:, None] * np.arange(along.shape[1])[None, :, None]
     outside = ((at < 0) | (at >= 200)).any(2)
     assert outside.any() and (along[outside] == 0).all()
+
+
+def test_nearest_is_of_the_mask_and_about_as_near_as_any(blobs):
+    row, column = masks.nearest(blobs)
+    assert blobs[row, column].all()
+    y, x = np.mgrid[:90, :120]
+    away, least = np.hypot(row - y, column - x), ndimage.distance_transform_edt(~blobs)
+    assert (away <= 1.05 * least + 1e-6).all()

@@ -62,7 +62,7 @@ def build_lam(
     solid = canonical.opacities.numpy() > SOLID
     if not solid.any():
         raise UserError("These weights make nothing but transparent Gaussians; they are not trained far enough.")
-    framing = framing_of(canonical.means.numpy()[solid], stance.person)
+    framing = framing_of(canonical.means.numpy()[solid], stance.neutral[stance.head.regions["collar"]])
     # An avatar file does not hold the network: emotion colours those that the program's own weights made.
     shipped = loaded.has_emotion and loaded.path == WEIGHTS_PATH
     look = LamLook(tokens[0].cpu().numpy(), points.numpy()) if shipped else None

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from emo_avatar.avatar.appearance import SkinAppearance
-from emo_avatar.avatar.avatar import Avatar, SourcePhoto
-from emo_avatar.avatar.binding import bind
+from emo_avatar.avatar.appearance import SkinAppearance, SkinModulator
+from emo_avatar.avatar.avatar import Avatar, Framing, SourcePhoto
+from emo_avatar.avatar.binding import bind, pose
+from emo_avatar.avatar.gaussians import Gaussians
 from emo_avatar.avatar.rig import FlameRig
 from emo_avatar.backbones.framing import framing_of
 from emo_avatar.backbones.uv.complete import Observation
@@ -69,16 +70,16 @@ def build_avatar(
     maps = None
     if network is not None:
         splats, maps = complete(network, splats, seen, portrait, prepared, stance.vertices)
-    preview = assembled(name, portrait, prepared, stance, splats)
     progress(0.15, "finding the neutral face")
-    correction = neutral_correction(portrait.blendshapes, lambda weights: _neutral_picture(preview, weights))
+    skin = _skin(prepared, stance, splats)
+    correction = neutral_correction(portrait.blendshapes, _neutral_pictures(prepared, stance, splats, skin))
     stance = stance.relaxed(correction)
     if refine:
         edge = np.where(portrait.matte > 0.5, EDGE_TRUTH, 0)[..., None]
         target = (1 - edge) * rgb + edge * photo_rgb
         report = lambda fraction: progress(0.25 + 0.75 * fraction, "refining")  # noqa: E731
         splats = refined(splats, portrait.camera, target, portrait.matte, trusted, refine, report)
-    return assembled(name, portrait, prepared, stance, splats, maps).to(device)
+    return assembled(name, portrait, prepared, stance, splats, maps, skin).to(device)
 
 
 def analysed(
@@ -100,21 +101,33 @@ def assembled(
     stance: Stance,
     splats: Splats,
     maps: PortraitMaps | None = None,
+    skin: SkinAppearance | None = None,
 ) -> Avatar:
-    """Bind Gaussians that show the photo to the person in it; with ``maps``, emotions will colour the skin."""
-    faces = torch.from_numpy(prepared.head.faces.astype(np.int64))
-    binding = torch.from_numpy(splats.face.astype(np.int64))
-    local = bind(splats.gaussians(), binding, torch.from_numpy(stance.vertices), faces)
+    """Bind Gaussians that show the photo to the person in it; with ``maps``, emotions will colour the skin.
+
+    ``skin`` may be that of these Gaussians before they were refined or the person relaxed.
+    """
+    skin = _skin(prepared, stance, splats) if skin is None else skin
+    skin = replace(skin, neutral=stance.neutral, photo=stance.unturned)
+    local = _bound(prepared, stance, splats)
+    rig = FlameRig(stance.person, stance.shape, stance.static_offset, splats.face, skin)
+    photo = SourcePhoto(portrait.rgb, (portrait.matte * 255).astype(np.uint8), portrait.camera, stance.pose)
+    framing = _framing(prepared, stance, splats, local)
+    look = None if maps is None else UVLook(maps, _reach(prepared, maps, splats, skin.barycentric), rig, photo)
+    return Avatar(name, "uv", rig, local, framing, photo, look)
+
+
+def _bound(prepared: PreparedHead, stance: Stance, splats: Splats) -> Gaussians:
+    """The Gaussians in the frames of the triangles that they lie on in the photo."""
+    faces, binding = torch.from_numpy(prepared.head.faces), torch.from_numpy(splats.face)
+    return bind(splats.gaussians(), binding, torch.from_numpy(stance.vertices), faces)
+
+
+def _skin(prepared: PreparedHead, stance: Stance, splats: Splats) -> SkinAppearance:
     weights = closest_barycentric(splats.means, stance.vertices[prepared.head.faces[splats.face]])
     detail = np.isin(splats.layer, (Layer.DETAIL, Layer.LASH)).astype(np.float32)
     detail[splats.layer == Layer.GAP] = SKIN_STRETCH / GAP_STRETCH
-    appearance = skin_of(prepared, stance.person.v_template, stance.unturned, splats.face, weights, detail)
-    rig = FlameRig(stance.person, stance.shape, stance.static_offset, splats.face, appearance)
-    photo = SourcePhoto(portrait.rgb, (portrait.matte * 255).astype(np.uint8), portrait.camera, stance.pose)
-    solid = (splats.opacities > 0.5) & (splats.layer != Layer.BACK)
-    framing = framing_of(rig.pose(local, FlameSequence.still(1), 0).means.numpy()[solid], stance.person)
-    look = None if maps is None else UVLook(maps, _reach(prepared, maps, splats, weights), rig, photo)
-    return Avatar(name, "uv", rig, local, framing, photo, look)
+    return skin_of(prepared, stance.neutral, stance.unturned, splats.face, weights, detail)
 
 
 def skin_of(
@@ -157,18 +170,41 @@ def _folds(prepared: PreparedHead, face: np.ndarray, barycentric: np.ndarray) ->
     return folds
 
 
-def _neutral_picture(avatar: Avatar, weights: np.ndarray) -> np.ndarray:  # [52] -> [H, W, 3] uint8
-    expression, jaw, eyes = flame_from_arkit(avatar.rig.head, weights[None])
-    pose = replace(FlameSequence.still(1), expression=expression, jaw_pose=jaw, eyes_pose=eyes)
-    picture = rasterize(avatar.pose(pose), avatar.camera(size=NEUTRAL_SIZE), (0.5, 0.5, 0.5)).rgb
-    return (picture.clamp(0, 1) * 255).to(torch.uint8).numpy()
+def _neutral_pictures(
+    prepared: PreparedHead, stance: Stance, splats: Splats, skin: SkinAppearance
+) -> Callable[[np.ndarray], np.ndarray]:  # [52] -> [H, W, 3] uint8
+    """Pictures of the person's face at rest with ARKit weights on it.
+
+    They do without the person's own head and rig, which take longer to make than to draw.
+    """
+    head, local = prepared.head, _bound(prepared, stance, splats)
+    faces, binding = torch.from_numpy(head.faces), torch.from_numpy(splats.face)
+    modulator = SkinModulator(skin, head.faces, splats.face)
+    camera = _framing(prepared, stance, splats, local).camera(size=NEUTRAL_SIZE)
+
+    def picture(weights: np.ndarray) -> np.ndarray:
+        expression, jaw, eyes = flame_from_arkit(head, weights[None])
+        still = replace(FlameSequence.still(1), expression=expression, jaw_pose=jaw, eyes_pose=eyes)
+        vertices = torch.from_numpy(stance.posed(still))
+        shown = pose(modulator(local, vertices), binding, vertices, faces)
+        rgb = rasterize(shown, camera, (0.5, 0.5, 0.5)).rgb
+        return (rgb.clamp(0, 1) * 255).to(torch.uint8).numpy()
+
+    return picture
+
+
+def _framing(prepared: PreparedHead, stance: Stance, splats: Splats, local: Gaussians) -> Framing:
+    faces, binding = torch.from_numpy(prepared.head.faces), torch.from_numpy(splats.face)
+    means = pose(local, binding, torch.from_numpy(stance.neutral), faces).means.numpy()
+    solid = (splats.opacities > 0.5) & (splats.layer != Layer.BACK)
+    return framing_of(means[solid], stance.neutral[prepared.head.regions["collar"]])
 
 
 def closest_barycentric(points: np.ndarray, corners: np.ndarray) -> np.ndarray:  # [N, 3], [N, 3, 3] -> [N, 3]
     """Barycentrics of points projected onto their triangle's plane, clipped to the triangle."""
     a, u, v = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     p = points - a
-    uu, uv, vv, pu, pv = ((x * y).sum(1) for x, y in ((u, u), (u, v), (v, v), (p, u), (p, v)))
+    uu, uv, vv, pu, pv = (np.einsum("nc,nc->n", x, y) for x, y in ((u, u), (u, v), (v, v), (p, u), (p, v)))
     determinant = np.maximum(uu * vv - uv * uv, 1e-20)
     b, c = (vv * pu - uv * pv) / determinant, (uu * pv - uv * pu) / determinant
     weights = np.clip(np.stack([1 - b - c, b, c], axis=1), 0, None)

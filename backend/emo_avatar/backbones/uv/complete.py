@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, gaussian_filter1d, minimum_filter
+from scipy.ndimage import gaussian_filter1d, minimum_filter
 from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
-from emo_avatar.backbones.uv.masks import worn
+from emo_avatar.backbones.uv.masks import nearest, worn
 from emo_avatar.backbones.uv.mouth import lip_gap
 from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.backbones.uv.rays import DIRECTIONS, rays
@@ -171,7 +171,7 @@ def complete_hair(
     if bands is None:
         return colour
     inner, outer, borrowed = bands
-    row, column = distance_transform_edt(hair < 0.5, return_distances=False, return_indices=True)
+    row, column = nearest(hair >= 0.5)
     rgb = rgb[row, column]  # between two directions with hair there may be an ear
     offset = seen.pixel - centre
     degrees = np.degrees(np.arctan2(offset[:, 1], offset[:, 0]))

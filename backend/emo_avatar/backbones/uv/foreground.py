@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
-from emo_avatar.backbones.uv.masks import blurred, worn
+from emo_avatar.backbones.uv.masks import blurred, nearest, worn
 
 SOLID, EMPTY = 0.97, 0.02  # alpha above and below which a pixel shows one layer alone
 SOLID_MARGIN = 2  # pixels that a matte's edge may be off by
@@ -37,5 +36,5 @@ def clean_foreground(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:  # [H, W
 
 def _nearest(rgb: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Every pixel takes the colour of the nearest known one, softened."""
-    row, column = distance_transform_edt(~known, return_distances=False, return_indices=True)
+    row, column = nearest(known)
     return blurred(rgb[row, column], SMEAR)

@@ -37,6 +37,16 @@ def inset(mask: np.ndarray) -> np.ndarray:  # [H, W] bool -> [H, W] float32 px
     return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
+def nearest(mask: np.ndarray) -> np.ndarray:  # [H, W] bool, somewhere True -> [2, H, W] row, column
+    """For each pixel one of a mask that is as near as any, give or take two per cent."""
+    _, label = cv2.distanceTransformWithLabels(
+        (~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    place = np.zeros((2, mask.sum() + 1), np.int32)
+    place[:, label[mask]] = np.nonzero(mask)
+    return place[:, label]
+
+
 def blurred(image: np.ndarray, sigma: float) -> np.ndarray:  # [H, W] or [H, W, C], as given, float32
     """Convolved with a Gaussian of ``sigma`` pixels; the picture is reflected at its border."""
     side = 2 * int(TRUNCATE * sigma + 0.5) + 1

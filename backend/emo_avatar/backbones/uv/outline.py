@@ -7,7 +7,7 @@ collar, background) would be seen from the side.
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, gaussian_filter1d, median_filter
+from scipy.ndimage import gaussian_filter1d, median_filter
 
 from emo_avatar.backbones.uv.rays import DIRECTIONS, outermost, unit, walk
 from emo_avatar.backbones.uv.view import MeshView, sample, smooth_over_mesh
@@ -20,16 +20,10 @@ SHRINK = 15.0  # pixels that a vertex outside of the matte may be pulled in
 NECK_REACH = 0.012  # metres that the sides of the neck may be moved out
 
 
-def nearest_inside(alpha: np.ndarray) -> np.ndarray:  # [H, W] -> [2, H, W] row, column
-    """For each pixel the nearest one that shows the person."""
-    nearest: np.ndarray = distance_transform_edt(alpha < 0.5, return_distances=False, return_indices=True)
-    return nearest
-
-
 def fit_outline(
     view: MeshView,
     skin: np.ndarray,  # [H, W] in [0, 1], pixels that show skin
-    inside: np.ndarray,  # [2, H, W] of `nearest_inside`
+    inside: np.ndarray,  # [2, H, W] row and column of the nearest pixel that shows the person
     head: HeadData,
     smoothing: float,
 ) -> np.ndarray:  # [V, 3]
@@ -72,15 +66,12 @@ def _neck_shift(view: MeshView, skin: np.ndarray, head: HeadData) -> np.ndarray:
         return shift
     reach = int(NECK_REACH / view.metres_per_pixel)
     middle = pixel[neck, 0].mean()
+    steps = np.arange(1, reach + 1)
+    free = np.pad((skin > 0.5) & ~view.covered, ((0, 0), (reach, reach)))[rows]
     for side in (-1, 1):
-        edge, error = np.empty(len(rows)), np.zeros(len(rows))
-        for i, row in enumerate(rows):
-            columns = np.flatnonzero(on_neck[row])
-            edge[i] = columns[0] if side < 0 else columns[-1]
-            beyond = int(edge[i]) + side * np.arange(1, reach + 1)
-            beyond = beyond[(beyond >= 0) & (beyond < skin.shape[1])]
-            free = (skin[row, beyond] > 0.5) & ~view.covered[row, beyond]
-            error[i] = len(free) if free.all() else free.argmin()
+        edge = on_neck[rows].argmax(1) if side < 0 else on_neck.shape[1] - 1 - on_neck[rows, ::-1].argmax(1)
+        beyond = np.take_along_axis(free, edge[:, None] + side * steps + reach, axis=1)
+        error = np.logical_and.accumulate(beyond, axis=1).sum(1).astype(float)
         error = gaussian_filter1d(median_filter(error, size=9), 3)
         half = np.interp(pixel[:, 1], rows, np.abs(edge - middle))
         share = np.clip(side * (pixel[:, 0] - middle) / half, 0, 1) ** 2

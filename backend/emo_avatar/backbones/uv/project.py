@@ -10,9 +10,9 @@ from emo_avatar.backbones.uv.complete import Observation, beside_occluder, compl
 from emo_avatar.backbones.uv.eyes import eye_axes, eye_colours
 from emo_avatar.backbones.uv.hull import CORRECTION, MAX_THICKNESS, hair_vertices, inflate_scalp, skull_centre
 from emo_avatar.backbones.uv.lids import carry_lashes, lash_colour, lash_line
-from emo_avatar.backbones.uv.masks import blurred
+from emo_avatar.backbones.uv.masks import blurred, nearest
 from emo_avatar.backbones.uv.mouth import mark_gap, mouth_colours, teeth_splats, visible_teeth
-from emo_avatar.backbones.uv.outline import fit_outline, nearest_inside
+from emo_avatar.backbones.uv.outline import fit_outline
 from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.backbones.uv.segmentation import Segmentation, segment
 from emo_avatar.backbones.uv.sheets import BACK_BLUR, BACK_SHADE, Sheet, sheet_of, sheet_splats
@@ -33,7 +33,7 @@ def outlined(
     """The posed head with the outline that its skin has in the portrait, and what each pixel shows."""
     view = _seen(prepared, vertices, portrait.camera)
     labels = segment(rgb, portrait.matte, portrait.landmarks, view, prepared.on_face)
-    skin, inside = labels.skin * portrait.matte, nearest_inside(portrait.matte)
+    skin, inside = labels.skin * portrait.matte, nearest(portrait.matte >= 0.5)
     for smoothing in OUTLINE_SMOOTHING:
         moved = fit_outline(view, skin, inside, prepared.head, smoothing)
         view = _seen(prepared, moved, portrait.camera)

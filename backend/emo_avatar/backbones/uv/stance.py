@@ -46,13 +46,13 @@ class Stance:
     @cached_property
     def vertices(self) -> np.ndarray:  # [V, 3] metres
         """The head in the world as the photo shows it."""
-        return self._posed(self.pose)
+        return self.posed(self.pose)
 
     @property
     def unturned(self) -> np.ndarray:  # [V, 3] metres
         """The same face upright at the origin."""
         still = FlameSequence.still(1)
-        return self._posed(replace(self.pose, rotation=still.rotation, translation=still.translation))
+        return self.posed(replace(self.pose, rotation=still.rotation, translation=still.translation))
 
     def moved(self, shift: np.ndarray) -> Stance:  # [V, 3] metres, world
         """The person with a face that differs by ``shift`` where they stand.
@@ -72,8 +72,11 @@ class Stance:
         pose = replace(self.pose, expression=self.pose.expression - expression)
         return replace(self, static_offset=offset.astype(np.float32), pose=pose)
 
-    def _posed(self, pose: FlameSequence) -> np.ndarray:  # [V, 3]
-        """As `HeadModel` of `person` has it, without making that head: what its lids travel more is an offset."""
+    def posed(self, pose: FlameSequence) -> np.ndarray:  # [V, 3] metres
+        """The person in the first frame of a sequence.
+
+        As a `HeadModel` of `person` has it, without making that head: what its lids travel more is an offset.
+        """
         more = lid_travel(self.head, self.neutral)[:, None] - 1
         offset = self.static_offset + more * expression_shift(self.head, pose.expression[0])
         with torch.no_grad():

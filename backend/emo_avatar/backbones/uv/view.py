@@ -21,14 +21,17 @@ class MeshView:
     camera: Camera
     vertices: np.ndarray  # [V, 3] float32 metres, world
     faces: np.ndarray  # [F, 3] int32
-    normals: np.ndarray  # [F, 3] float32, unit
     fragments: MeshFragments
 
     @classmethod
     def of(cls, vertices: np.ndarray, faces: np.ndarray, camera: Camera, drawn: np.ndarray | None = None) -> MeshView:
         """Draw a mesh; ``drawn [F]`` leaves triangles out of the picture."""
         fragments = rasterize_mesh(vertices, faces, camera, drawn)
-        return cls(camera, vertices, faces, face_normals(vertices, faces), fragments)
+        return cls(camera, vertices, faces, fragments)
+
+    @cached_property
+    def normals(self) -> np.ndarray:  # [F, 3] unit
+        return face_normals(self.vertices, self.faces)
 
     @cached_property
     def broad_normals(self) -> np.ndarray:  # [V, 3] unit
@@ -75,12 +78,31 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:  # ->
 
 def smooth_over_mesh(values: np.ndarray, faces: np.ndarray, rounds: int) -> np.ndarray:  # [V] or [V, C], as given
     """Means over the triangles around each vertex, a few times over."""
-    count = np.maximum(np.bincount(faces.ravel(), minlength=len(values)), 1)
-    columns = values.reshape(len(values), -1).astype(float)
+    columns = np.array(values, np.float64).reshape(len(values), -1)
+    return _smooth(columns, faces, rounds).reshape(values.shape)
+
+
+@kernel
+def _smooth(values, faces, rounds):  # [V, C], overwritten
+    n, channels = values.shape
+    count = np.zeros(n)
+    for f in range(len(faces)):
+        for i in range(3):
+            count[faces[f, i]] += 1
+    around = np.empty_like(values)
     for _ in range(rounds):
-        means = np.repeat(columns[faces].mean(1), 3, axis=0)
-        columns = np.stack([np.bincount(faces.ravel(), m, len(values)) for m in means.T], axis=1) / count[:, None]
-    return columns.reshape(values.shape)
+        around[:] = 0
+        for f in range(len(faces)):
+            a, b, c = faces[f]
+            for k in range(channels):
+                mean = (values[a, k] + values[b, k] + values[c, k]) / 3
+                around[a, k] += mean
+                around[b, k] += mean
+                around[c, k] += mean
+        for v in range(n):
+            for k in range(channels):
+                values[v, k] = around[v, k] / max(count[v], 1.0)
+    return values
 
 
 def sample(image: np.ndarray, pixel: np.ndarray) -> np.ndarray:  # [H, W] or [H, W, C], [N, 2] -> [N] or [N, C]
