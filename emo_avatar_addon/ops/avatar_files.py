@@ -65,7 +65,7 @@ class EMOAVATAR_OT_save_avatar_file(EmoOperator):
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise AddonError(f"{path.name} cannot be written: {error.strerror or error}.") from error
-        self.report({"INFO"}, f"Saved {path.name} ({len(data) / 1e6:.1f} MB)")
+        self.say("Saved {name} ({size} MB)", name=path.name, size=f"{len(data) / 1e6:.1f}")
         return None
 
     def invoke(self, context: Any, event: Any) -> set[str]:

@@ -53,7 +53,7 @@ class EMOAVATAR_OT_bake(AvatarOperator):
             if seen is None:
                 raise AddonError(f"{avatar.name} has not been evaluated yet.")
             count += bake.bake(avatar, seen, np.arange(start, end + 1), self.simplify)
-        self.report({"INFO"}, f"Baked {count} curves over {end - start + 1} frames")
+        self.say("Baked {count} curves over {frames} frames", count=count, frames=end - start + 1)
 
 
 class EMOAVATAR_OT_unbake(AvatarOperator):

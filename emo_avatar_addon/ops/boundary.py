@@ -15,6 +15,7 @@ import bpy
 from ..errors import AddonError
 from ..link import session
 from ..link.client import BackendError
+from ..translations import sentence
 
 last_report = ""  # of the last accident, as text to copy
 
@@ -38,8 +39,12 @@ class EmoOperator(bpy.types.Operator):
     def poll(cls, context: Any) -> bool:
         reason = cls.disabled_reason(context)
         if reason is not None:
-            cls.poll_message_set(reason)
+            cls.poll_message_set(sentence(reason))
         return reason is None
+
+    def say(self, template: str, kind: str = "INFO", **values: object) -> None:
+        """Report a sentence in the user's language."""
+        self.report({kind}, sentence(template, **values))
 
     def execute(self, context: Any) -> set[str]:
         return guarded(self, lambda: self.run(context))
@@ -53,7 +58,7 @@ def guarded(operator: bpy.types.Operator, work: Callable[[], set[str] | None]) -
         if isinstance(error, BackendError) and error.report:
             say_accident(operator, str(error), error.report)
         else:
-            operator.report({"ERROR"}, masked(str(error)))
+            operator.report({"ERROR"}, masked(sentence(str(error))))
     except Exception as error:
         say_accident(operator, f"{type(error).__name__}: {error}", traceback.format_exc())
     return {"CANCELLED"}

@@ -38,7 +38,7 @@ class EMOAVATAR_OT_key_changed(AvatarOperator):
             changed = keyframes.changed(context.scene, avatar)
             count += keyframes.key(avatar, changed, context.scene.frame_current_final)
         if not count:
-            self.report({"INFO"}, "No slider has changed")
+            self.say("No slider has changed")
             return {"CANCELLED"}
         return None
 
@@ -74,7 +74,9 @@ class EMOAVATAR_OT_jump_to_key(AvatarOperator):
         scene = context.scene
         frame = keyframes.neighbour(active(context), scene.frame_current_final, self.forward)
         if frame is None:
-            self.report({"INFO"}, "No more emotion keys " + ("after" if self.forward else "before") + " this frame")
+            self.say(
+                "No more emotion keys after this frame" if self.forward else "No more emotion keys before this frame"
+            )
             return {"CANCELLED"}
         scene.frame_set(int(frame // 1), subframe=frame % 1)
         return None
@@ -176,7 +178,7 @@ class EMOAVATAR_OT_save_blend(AvatarOperator):
 
     def run(self, context: Any) -> None:
         action = presets.create(self.name.strip() or "My Emotion", keyframes.weights(active(context)))
-        self.report({"INFO"}, f"{action.name} is an asset of this file now")
+        self.say("{name} is an asset of this file now", name=action.name)
 
 
 class EMOAVATAR_OT_add_blend_assets(EmoOperator):
@@ -193,7 +195,7 @@ class EMOAVATAR_OT_add_blend_assets(EmoOperator):
         missing = [name for name in presets.BLENDS if name not in bpy.data.actions]
         for name in missing:
             presets.create(name, presets.weights(presets.BLENDS[name]))
-        self.report({"INFO"}, f"{len(missing)} blends are assets of this file now")
+        self.say("{count} blends are assets of this file now", count=len(missing))
 
 
 _LIBRARIES = [

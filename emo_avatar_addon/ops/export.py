@@ -141,8 +141,8 @@ class EMOAVATAR_OT_export(ExportSettings, JobOperator):
         if kind.backend:
             source.want_backend(context)
         if not evaluation.settle():
-            for sentence in filter(None, map(evaluation.trouble, avatars)):
-                self.report({"WARNING"}, f"The last evaluated motion is exported: {sentence}")
+            for why in filter(None, map(evaluation.trouble, avatars)):
+                self.say("The last evaluated motion is exported: {why}", "WARNING", why=why)
         stage = takes.Stage(
             scene=Reference.to(scene),
             layer=context.view_layer.name,
@@ -154,7 +154,12 @@ class EMOAVATAR_OT_export(ExportSettings, JobOperator):
     def finished(self, context: Any, result: Any) -> set[str] | None:
         _write(context, result)
         names = ", ".join(path.name for path in result.paths)
-        self.report({"INFO"}, f"Exported {len(result.stage.times)} frames at {result.fps:g} fps: {names}")
+        self.say(
+            "Exported {count} frames at {fps} fps: {names}",
+            count=len(result.stage.times),
+            fps=f"{result.fps:g}",
+            names=names,
+        )
         return None
 
     def _chosen(self, context: Any, kind: Format) -> list[Any]:

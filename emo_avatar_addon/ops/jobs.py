@@ -13,6 +13,7 @@ import bpy
 from .. import mainloop, preferences
 from ..link import session
 from ..link.client import BackendError, Client
+from ..translations import sentence
 from .boundary import EmoOperator, guarded
 
 START_TIMEOUT = 180.0  # seconds in which the backend has to be ready
@@ -160,7 +161,7 @@ class JobOperator(EmoOperator):
         try:
             result = self._job.outcome()
         except Cancelled:
-            self.report({"INFO"}, f"{self.bl_label}: cancelled")
+            self.say("{work}: cancelled", work=sentence(self.bl_label))
             return {"CANCELLED"}
         return self.finished(context, result)
 

@@ -147,7 +147,7 @@ def _add(context: Any, made: Made) -> bpy.types.Object:
     return avatar
 
 
-def _add_all(operator: bpy.types.Operator, context: Any, made: Sequence[Made | AddonError]) -> None:
+def _add_all(operator: MakeOperator, context: Any, made: Sequence[Made | AddonError]) -> None:
     """Every avatar that could be made, side by side from the 3D cursor on; what went wrong is said."""
     avatars: list[bpy.types.Object] = []
     for one in made:
@@ -162,4 +162,4 @@ def _add_all(operator: bpy.types.Operator, context: Any, made: Sequence[Made | A
     for avatar in avatars:
         avatar.select_set(True)
     framing.show_new(context, avatars)
-    operator.report({"INFO"}, f"Added {', '.join(avatar.name for avatar in avatars)}")
+    operator.say("Added {names}", names=", ".join(avatar.name for avatar in avatars))

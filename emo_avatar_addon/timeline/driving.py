@@ -10,6 +10,7 @@ from ..model import storage
 from ..model.arkit import ARKIT_NAMES
 from ..model.head_object import from_blender
 from ..model.properties import EMOTIONS
+from ..translations import sentence
 from . import motion as tracks
 from . import sampling
 from .drive import Drive, Rig
@@ -148,12 +149,13 @@ def motion_sentence(scene: bpy.types.Scene, avatar: bpy.types.Object) -> str:
     known = _motions.get(avatar.session_uid)
     motion = known[1] if known is not None else motion_of(avatar)
     if motion is None:
-        return "No motion track"
+        return sentence("No motion track")
     fps = scene.render.fps / scene.render.fps_base
-    own = f"{len(motion)} frames at {motion.fps:.4g} fps"
+    count, rate = len(motion), f"{motion.fps:.4g}"
     if abs(motion.fps - fps) < 1e-3:
-        return f"{own}, as the scene"
-    return f"{own}, resampled to the scene's {fps:.4g}"
+        return sentence("{count} frames at {fps} fps, as the scene", count=count, fps=rate)
+    template = "{count} frames at {fps} fps, resampled to the scene's {other}"
+    return sentence(template, count=count, fps=rate, other=f"{fps:.4g}")
 
 
 def motion_end(scene: bpy.types.Scene, avatar: bpy.types.Object) -> int:

@@ -23,6 +23,7 @@ from ..link.client import Client
 from ..link.latest import Latest
 from ..model import copies, head_object, properties, storage
 from ..model.reference import Reference
+from ..translations import sentence
 from . import bake, driving, track
 from .drive import Drive
 from .motion import Motion
@@ -161,11 +162,11 @@ def notice(avatar: bpy.types.Object) -> str:
     beyond = entry.track.beyond if entry is not None and entry.track is not None else None
     if beyond is None:
         return ""
-    first, last = beyond
-    return (
-        f"Frames {first} to {last}: the face is stronger than shape keys can be, and is cut off. Lower the strength "
-        "or the motion's influence."
+    template = (
+        "Frames {first} to {last}: the face is stronger than shape keys can be, and is cut off. "
+        "Lower the strength or the motion's influence."
     )
+    return sentence(template, first=beyond[0], last=beyond[1])
 
 
 def is_waiting(avatar: bpy.types.Object) -> bool:

@@ -18,6 +18,12 @@ def dictionaries() -> dict[str, dict[str, str]]:
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
 
 
+def sentence(template: str, **values: object) -> str:
+    """A sentence in the user's language, with `values` where the English one has `{names}`."""
+    said = bpy.app.translations.pgettext_iface(template)
+    return said.format(**values) if values else said
+
+
 def register() -> None:
     bpy.app.translations.register(
         __package__,
