@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from emo_avatar.cli import assets, avatars, bench, demo, evaluate, head, motions, pictures, serve, train
+from emo_avatar.cli import assets, avatars, bench, data, demo, evaluate, head, motions, pictures, serve, train
 from emo_avatar.cli.boundary import CommandLine
 from emo_avatar.cli.options import show_version
 
@@ -43,6 +43,7 @@ app.command("serve")(serve.serve)
 
 app.add_typer(head.app, name="head")
 app.add_typer(assets.app, name="assets")
+app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(bench.app, name="bench")

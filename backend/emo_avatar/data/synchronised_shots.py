@@ -64,8 +64,45 @@ class EmotionalSequence:
 
     def shots(self, emotion: int | None) -> Iterator[Shot]:
         """Every frame photographed."""
-        for t in range(len(self)):
-            yield shoot(self.subject, *self.frame(emotion, t), self.setting)
+        return (self.shot(emotion, t) for t in range(len(self)))
+
+    def shot(self, emotion: int | None, t: int) -> Shot:
+        """One frame photographed."""
+        return shoot(self.subject, *self.frame(emotion, t), self.setting)
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """One instant of one person's utterance in one setting, to be photographed in any emotion."""
+
+    subject: Subject
+    setting: Setting
+    seed: tuple[int, int]  # of the utterance
+
+    def performed(self, weights: np.ndarray) -> tuple[FlameSequence, FlameSequence]:  # [6]
+        """The instant with a neutral mind and under ``weights``, a frame each: nothing but the emotion differs."""
+        rng = np.random.default_rng([self.seed[0], 24, self.seed[1]])
+        takes = _takes(self.seed[0], self.seed[1], self.subject)
+        t = int(rng.integers(takes.closure.shape[1]))
+        turn = rng.normal(0, TURN_SPREAD, (1, 3))
+        neutral = _sequence(takes, takes.driving(open_head()), turn, t)
+        if not weights.any():
+            return neutral, neutral
+        frames = np.tile(np.asarray(weights, np.float32), (1, takes.closure.shape[1], 1))
+        return neutral, _sequence(takes, takes.under(open_head(), frames, rng), turn, t)
+
+    def shot(self, weights: np.ndarray) -> Shot:  # [6]
+        """The photograph under ``weights``."""
+        return shoot(self.subject, self.performed(weights)[1], weights, self.setting)
+
+
+def draw_moment(
+    seed: int, number: int = 0, size: int = 256, subject: Subject | None = None, max_yaw: float = MAX_YAW
+) -> Moment:
+    """A moment of a seed, one of several by ``number``, of ``subject`` or by default of that seed's own."""
+    subject = draw_subject(seed) if subject is None else subject
+    setting = draw_setting(np.random.default_rng([seed, 25, number]), subject, size, max_yaw)
+    return Moment(subject, setting, (seed, number))
 
 
 def draw_example(seed: int, size: int = 256, subject: Subject | None = None, max_yaw: float = MAX_YAW) -> Example:
@@ -74,15 +111,10 @@ def draw_example(seed: int, size: int = 256, subject: Subject | None = None, max
     subject = draw_subject(seed) if subject is None else subject
     source_weights = _no_feeling() if rng.random() < SOURCE_NEUTRAL_SHARE else draw_feeling(rng)
     weights = _no_feeling() if rng.random() < NEUTRAL_SHARE else draw_feeling(rng)
-    source = shoot(
-        subject,
-        _instant(subject, seed, 1, source_weights)[1],
-        source_weights,
-        draw_setting(rng, subject, size, max_yaw),
-    )
-    driving, emotional = _instant(subject, seed, 2, weights)
-    target = shoot(subject, emotional, weights, draw_setting(rng, subject, size, max_yaw))
-    return Example(subject, source, driving, target, weights)
+    source = draw_moment(seed, 1, size, subject, max_yaw).shot(source_weights)
+    moment = draw_moment(seed, 2, size, subject, max_yaw)
+    driving, emotional = moment.performed(weights)
+    return Example(subject, source, driving, shoot(subject, emotional, weights, moment.setting), weights)
 
 
 def draw_feeling(rng: np.random.Generator) -> np.ndarray:  # [6] float32
@@ -110,20 +142,6 @@ def draw_sequence(seed: int, seconds: float = 2.0, fps: float = 30.0, size: int 
         emotional.append(_sequence(takes, takes.under(open_head(), weights, np.random.default_rng([seed, 23])), turn))
     driving = _sequence(takes, takes.driving(open_head()), turn)
     return EmotionalSequence(subject, draw_setting(rng, subject, size), driving, tuple(emotional), strength)
-
-
-def _instant(subject: Subject, seed: int, number: int, weights: np.ndarray) -> tuple[FlameSequence, FlameSequence]:
-    """One frame out of an utterance, with a neutral mind and under emotion."""
-    rng = np.random.default_rng([seed, 24, number])
-    takes = _takes(seed, number, subject)
-    t = int(rng.integers(takes.closure.shape[1]))
-    turn = rng.normal(0, TURN_SPREAD, (1, 3))
-    if not weights.any():
-        neutral = _sequence(takes, takes.driving(open_head()), turn, t)
-        return neutral, neutral
-    frames = np.tile(weights, (1, takes.closure.shape[1], 1))
-    emotional = takes.under(open_head(), frames, rng)
-    return _sequence(takes, takes.driving(open_head()), turn, t), _sequence(takes, emotional, turn, t)
 
 
 def _takes(seed: int, number: int, subject: Subject) -> Takes:
