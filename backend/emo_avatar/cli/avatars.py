@@ -9,7 +9,6 @@ import typer
 
 from emo_avatar.cli.boundary import print_facts, print_json, progress_bar, say
 from emo_avatar.cli.options import AvatarFile, Device, DeviceOption, Json, output, read_head, torch_device
-from emo_avatar.errors import UserError
 
 if TYPE_CHECKING:
     from emo_avatar.avatar.avatar import Avatar
@@ -22,7 +21,10 @@ def build(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A portrait photograph.")],
     out: Output,
     head: Annotated[str, typer.Option(metavar="open|H.npz", help="The head model to fit.")] = "open",
-    backbone: Annotated[str, typer.Option(help="How the avatar is made; there is one way so far.")] = "uv",
+    backbone: Annotated[str, typer.Option(metavar="uv|lam-s|lam", help="How the avatar is made.")] = "uv",
+    weights: Annotated[
+        Path | None, typer.Option(metavar="W.safetensors", help="Of lam: the authors' LAM-20K; of lam-s: your own.")
+    ] = None,
     learned: Annotated[
         bool | None,
         typer.Option("--learned/--analytic", help="With the trained network, or by analysis of the photo alone."),
@@ -37,29 +39,24 @@ def build(
     output(out, SUFFIX)
     if tracking_report is not None:
         output(tracking_report, ".png")
-    if backbone != "uv":
-        raise UserError(f"There is no backbone {backbone!r}; choose uv.")
     target = torch_device(device)
 
     from emo_avatar.avatar.files import save_avatar
-    from emo_avatar.backbones.uv import build_avatar
-    from emo_avatar.backbones.uv.learned import chosen_network
+    from emo_avatar.backbones.make import Backbone
     from emo_avatar.export.pictures import write_png
     from emo_avatar.tracking.portrait import track_portrait
     from emo_avatar.tracking.report import tracking_sheet
 
+    way = Backbone(backbone, learned, refine, weights)
     head_data = read_head(head)
     with progress_bar("Building") as report:
         report(0.0, "finding the face")
         portrait = track_portrait(photo, head_data)
         if tracking_report is not None:
             write_png(tracking_report, tracking_sheet(portrait, head_data))
-        network = chosen_network(head_data, learned)
-        avatar = build_avatar(
-            portrait, head_data, name=photo.stem, refine=refine, network=network, device=target, progress=report
-        )
+        avatar, notes = way.make(portrait, head_data, name=photo.stem, device=target, progress=report)
         save_avatar(avatar, out)
-    for note in portrait.notes:
+    for note in (*portrait.notes, *notes):
         say(note)
     say(f"{out}: {len(avatar.gaussians):,} Gaussians on the {head_data.name} head.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,9 @@ from emo_avatar.cli.boundary import print_json, progress_bar, say
 from emo_avatar.cli.options import Json
 
 if TYPE_CHECKING:
+    from emo_avatar.evaluation.held_out import Case
     from emo_avatar.evaluation.recognition import LabelledFace, Recognition
+    from emo_avatar.evaluation.tables import Demand, Variant
 
 app = typer.Typer(help="Measure quality.", no_args_is_help=True)
 
@@ -127,4 +129,110 @@ def portrait(
     table = Table(Column("", no_wrap=True), *rows, box=None)
     for metric in next(iter(rows.values())):
         table.add_row(metric.replace("_", " "), *(f"{row[metric]:.3f}" for row in rows.values()))
+    Console().print(table)
+
+
+People = Annotated[int, typer.Option(min=1, max=1000, help="Held-out people to judge on.")]
+Instants = Annotated[int, typer.Option(min=1, max=60, help="Frames of each person's utterance.")]
+BackboneNames = Annotated[
+    list[str], typer.Option("--backbone", metavar="uv|lam-s", help="Backbones to judge; may be repeated.")
+]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print tables for a document.")]
+
+
+@app.command()
+def reenactment(
+    people: People = 12,
+    instants: Instants = 2,
+    backbone: BackboneNames = ["uv"],  # noqa: B006
+    as_json: Json = False,
+    markdown: Markdown = False,
+) -> None:
+    """Drive avatars of held-out people by their own and by others' performances, without and with emotion."""
+    from emo_avatar.evaluation.tables import cross_reenactment, self_reenactment, with_and_without
+
+    tables = {"self-reenactment": self_reenactment, "cross-reenactment": cross_reenactment}
+    _judge(tables, with_and_without(backbone), people, instants, as_json, markdown)
+
+
+@app.command()
+def transfer(
+    people: People = 12,
+    instants: Instants = 2,
+    backbone: BackboneNames = ["uv"],  # noqa: B006
+    as_json: Json = False,
+    markdown: Markdown = False,
+) -> None:
+    """Show held-out people's neutral speech under each emotion, and compare with the truth."""
+    from emo_avatar.evaluation.tables import emotion_transfer, with_and_without
+
+    _judge({"emotion transfer": emotion_transfer}, with_and_without(backbone), people, instants, as_json, markdown)
+
+
+@app.command()
+def ablation(
+    people: People = 12,
+    instants: Instants = 2,
+    backbone: BackboneNames = ["uv"],  # noqa: B006
+    as_json: Json = False,
+    markdown: Markdown = False,
+) -> None:
+    """The same with one of the two paths of emotion left out."""
+    from emo_avatar.evaluation.tables import ablations, emotion_transfer
+
+    _judge({"emotion transfer": emotion_transfer}, ablations(backbone), people, instants, as_json, markdown)
+
+
+@app.command()
+def interpolation(
+    avatars: Annotated[list[Path], typer.Argument(metavar="A.emoavatar...", help="Avatars to judge.")],
+    as_json: Json = False,
+    markdown: Markdown = False,
+) -> None:
+    """Walk avatars from one emotion over another to a third: evenly, recognisably, and as the same person."""
+    from emo_avatar.avatar.files import load_avatar
+    from emo_avatar.evaluation.interpolation import interpolate, rows
+    from emo_avatar.evaluation.tables import markdown_table
+
+    reports = []
+    with progress_bar("Walking") as report:
+        for i, path in enumerate(avatars):
+            report(i / len(avatars), path.name)
+            reports += interpolate(load_avatar(path))
+    if as_json:
+        print_json([report.to_json() for report in reports])
+    elif markdown:
+        print(markdown_table(*rows(reports)))
+    else:
+        _print(*rows(reports))
+
+
+def _judge(
+    titles: Mapping[str, Callable[[Case, Case], Iterable[Demand]]],
+    variants: list[Variant],
+    people: int,
+    instants: int,
+    as_json: bool,
+    markdown: bool,
+) -> None:
+    from emo_avatar.evaluation.held_out import cases
+    from emo_avatar.evaluation.tables import fill, markdown_table
+
+    with progress_bar("Judging") as report:
+        report(0.0, "drawing people")
+        tables = fill(titles, variants, list(cases(people, instants)), report)
+    if as_json:
+        print_json([table.to_json() for table in tables])
+        return
+    for table in tables:
+        if markdown:
+            print(markdown_table(*table.rows_of_text(best="**{}**")), end="\n\n")
+        else:
+            _print(*table.rows_of_text())
+
+
+def _print(header: list[str], *rows: list[str]) -> None:
+    table = Table(*header, box=None)
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from emo_avatar.cli.boundary import progress_bar, say
-from emo_avatar.cli.options import output
+from emo_avatar.cli.options import Device, DeviceOption, output, torch_device
 
 app = typer.Typer(help="Train the learned parts.", no_args_is_help=True)
 
@@ -28,6 +28,33 @@ def geometry(
     with progress_bar("Training") as report:
         train_geometry(path, resume=resume, progress=report)
     say(f"{path}: {path.stat().st_size / 1e6:.1f} MB.")
+
+
+@app.command("lam-s")
+def lam_s(
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="W.safetensors", help="Where to; the shipped file by default."),
+    ] = None,
+    emotion: Annotated[bool, typer.Option(help="With the appearance path, or the backbone alone.")] = True,
+    steps: Annotated[int, typer.Option(min=1, help="Steps in all.")] = 60_000,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long, to be resumed.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="People in a step of each process.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that photograph people.")] = 0,
+    device: DeviceOption = Device.auto,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+) -> None:
+    """Train the small LAM backbone on invented people; with torchrun, on several GPUs."""
+    from emo_avatar.backbones.lam.checkpoint import WEIGHTS_PATH
+    from emo_avatar.training.lam import LEARNING_RATE, LamTraining, train_lam
+    from emo_avatar.training.run import RunSettings
+
+    path = output(out, ".safetensors") if out else WEIGHTS_PATH
+    settings = RunSettings(steps, minutes, learning_rate=LEARNING_RATE, ema=0.999, workers=workers)
+    training = LamTraining(emotion=emotion, batch=batch)
+    with progress_bar("Training") as report:
+        done = train_lam(path, training, settings, device=torch_device(device), resume=resume, progress=report)
+    say(f"{path}: {path.stat().st_size / 1e6:.1f} MB." + ("" if done else " It can be resumed with --resume."))
 
 
 @app.command()

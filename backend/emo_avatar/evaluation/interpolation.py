@@ -28,7 +28,7 @@ class PathReport:
     path: tuple[str, ...]
     reversals: Mapping[str, tuple[float, float]]  # recogniser -> of its probabilities at the first and the last third
     largest_step: float  # of the picture, as a multiple of the mean step
-    least_identity: float  # cosine to the neutral face
+    least_identity: float  # cosine to the neutral face; NaN where some picture shows no face
 
     @property
     def passed(self) -> bool:
@@ -46,7 +46,7 @@ def interpolate(avatar: Avatar, paths: tuple[tuple[str, ...], ...] = PATHS) -> l
     for path in paths:
         # Each face by itself, not as a frame of one motion.
         shown = [_face(avatar, row) for row in path_weights(path)]
-        identity = np.nanmin([cosine(sighting(face), neutral) for face in shown[::IDENTITY_EVERY]])
+        identity = np.min([cosine(sighting(face), neutral) for face in shown[::IDENTITY_EVERY]])
         reversals = path_reversals(shown, path)
         reports.append(PathReport(avatar.name, path, reversals, largest_difference(shown), float(identity)))
     return reports
@@ -64,14 +64,13 @@ def largest_difference(pictures: list[np.ndarray]) -> float:  # N x [H, W, 3] ui
     return float(steps.max() / max(steps.mean(), 1e-6))
 
 
-def to_markdown(reports: list[PathReport]) -> str:
-    """A row for each path."""
+def rows(reports: list[PathReport]) -> list[list[str]]:
+    """A header, and a row of text for each path."""
     recognisers = list(reports[0].reversals) if reports else []
-    head = ["avatar", "path", *(f"{name}: reversal" for name in recognisers), "largest step", "least identity", ""]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    reversals = [f"reversal, {name}" for name in recognisers]
+    table = [["avatar", "path", *reversals, "largest step", "least identity", "verdict"]]
     for report in reports:
-        reversals = [f"{max(report.reversals[name]):.3f}" for name in recognisers]
-        numbers = [f"{report.largest_step:.2f} x", f"{report.least_identity:.2f}"]
-        verdict = "holds" if report.passed else "fails"
-        lines.append(f"| {' | '.join([report.avatar, ', '.join(report.path), *reversals, *numbers, verdict])} |")
-    return "\n".join(lines)
+        numbers = [f"{max(report.reversals[name]):.3f}" for name in recognisers]
+        numbers += [f"{report.largest_step:.2f} x", f"{report.least_identity:.2f}"]
+        table.append([report.avatar, ", ".join(report.path), *numbers, "holds" if report.passed else "fails"])
+    return table

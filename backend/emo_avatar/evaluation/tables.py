@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
 from emo_avatar.avatar.avatar import Avatar
+from emo_avatar.backbones.make import Backbone
 from emo_avatar.evaluation.held_out import Case
 from emo_avatar.evaluation.likeness import GREY, Likeness, Sighting, likeness, sighting, truth
 from emo_avatar.export.performance import perform
 from emo_avatar.export.pictures import picture
+from emo_avatar.head.data import open_head
 from emo_avatar.motion.flame_sequence import FlameSequence
 from emo_avatar.motion.timeline import EMOTIONS
 from emo_avatar.tracking.portrait import TrackedPortrait
@@ -46,28 +48,57 @@ class Table:
     def to_json(self) -> dict:
         return {"title": self.title, "frames": self.frames, "rows": {k: asdict(v) for k, v in self.rows.items()}}
 
-    def to_markdown(self) -> str:
-        """With the best of each measure in bold."""
+    def rows_of_text(self, best: str = "{}") -> list[list[str]]:
+        """A header and a row for each variant; the best of each measure is dressed in ``best``."""
         names = [f.name for f in fields(Likeness)]
-        best = {name: self._best(name) for name in names}
-        lines = [
-            f"| {self.title} | " + " | ".join(name.upper() for name in names) + " |",
-            "|---" * (len(names) + 1) + "|",
-        ]
+        table = [[self.title, *(name.upper() for name in names)]]
         for row, values in self.rows.items():
             cells = []
             for name in names:
                 value = getattr(values, name)
                 text = f"{value:.2f}" if name == "psnr" else f"{value:.4f}"
-                cells.append(f"**{text}**" if value == best[name] else text)
-            lines.append(f"| {row} | " + " | ".join(cells) + " |")
-        return "\n".join(lines)
+                cells.append(best.format(text) if value == self._best(name) else text)
+            table.append([row, *cells])
+        return table
 
     def _best(self, name: str) -> float:
         values = [v for v in (getattr(row, name) for row in self.rows.values()) if not math.isnan(v)]
         if not values:
             return math.nan
         return max(values) if name in HIGHER_IS_BETTER else min(values)
+
+
+def markdown_table(header: Sequence[str], *rows: Sequence[str]) -> str:
+    """A table for a document."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def with_and_without(backbones: Sequence[str]) -> list[Variant]:
+    """Each backbone without emotion and with it."""
+    return [
+        Variant(name + (" + emotion" if emotion else ""), build, emotion, emotion)
+        for name, build in _builders(backbones)
+        for emotion in (False, True)
+    ]
+
+
+def ablations(backbones: Sequence[str]) -> list[Variant]:
+    """Each backbone with either path of emotion, and with both.
+
+    The geometry path is one for all backbones: what the paper calls reused is what there is.
+    """
+    paths = {"without geometry": (False, True), "without appearance": (True, False), "full": (True, True)}
+    return [
+        Variant(f"{name}, {which}", build, *switches)
+        for name, build in _builders(backbones)
+        for which, switches in paths.items()
+    ]
+
+
+def _builders(backbones: Sequence[str]) -> list[tuple[str, Callable[[TrackedPortrait], Avatar]]]:
+    chosen = [Backbone(name) for name in backbones]
+    return [(b.name, lambda portrait, b=b: b.make(portrait, open_head())[0]) for b in chosen]  # type: ignore[misc]
 
 
 # What is asked of an avatar in one table: (its motion, its emotion, the true picture).

@@ -37,6 +37,7 @@ from emo_avatar.training.run import RunSettings, forget_checkpoint, run
 
 Progress = Callable[[float, str], None]
 
+LEARNING_RATE = 4e-4
 PHOTOMETRIC, GRADIENT, MASK, OFFSET = 1.0, 0.1, 0.5, 0.1
 LONGEST_FREE_OFFSET = 0.02  # metres of offset that cost nothing: hair and clothing are no farther from the head
 
@@ -175,7 +176,10 @@ def train_lam(
     progress: Progress = lambda fraction, doing: None,
 ) -> bool:
     """Train and write the weights; whether training is complete (else it can be resumed, and they are a preview)."""
-    training, settings = training or LamTraining(), settings or RunSettings(steps=60_000, learning_rate=4e-4, ema=0.999)
+    training, settings = (
+        training or LamTraining(),
+        settings or RunSettings(60_000, learning_rate=LEARNING_RATE, ema=0.999),
+    )
     task = LamTask(replace(training, config=config.name), config)
     result = run(task, output, settings, device=device, resume=resume, progress=progress)
     assert isinstance(result.model, Lam)

@@ -1,0 +1,87 @@
+"""The tables: what is compared with what, and that a better avatar wins."""
+
+import numpy as np
+import pytest
+
+from emo_avatar.backbones.make import Backbone
+from emo_avatar.errors import UserError
+from emo_avatar.evaluation.held_out import FIRST_SEED, cases
+from emo_avatar.evaluation.likeness import Likeness, likeness, sighting, truth
+from emo_avatar.evaluation.tables import (
+    Table,
+    Variant,
+    emotion_transfer,
+    fill,
+    markdown_table,
+    self_reenactment,
+)
+from emo_avatar.head.data import open_head
+from emo_avatar.motion.timeline import EMOTIONS
+from emo_avatar.training.geometry import FIRST_HELD_OUT_SEED
+
+
+@pytest.fixture(scope="module")
+def case():
+    (one,) = cases(1, instants=1, size=192)
+    return one
+
+
+@pytest.fixture(scope="module")
+def tables(case):
+    quick = Backbone("uv", learned=False, refine=0)
+    build = lambda portrait: quick.make(portrait, open_head())[0]  # noqa: E731
+    variants = [Variant("still", build, False, False), Variant("moved", build, True, False)]
+    return fill({"transfer": emotion_transfer, "self": self_reenactment}, variants, [case])
+
+
+def test_cases_are_held_out_and_the_same_every_time(case):
+    (again,) = cases(1, instants=1, size=192)
+    assert case.subject.seed == FIRST_SEED >= FIRST_HELD_OUT_SEED
+    assert np.array_equal(case.source.rgb, again.source.rgb) and case.instants == again.instants
+    neutral, angry = case.shot(case.instants[0], None), case.shot(case.instants[0], EMOTIONS.index("angry"))
+    assert np.array_equal(neutral.setting.camera.viewmat, angry.setting.camera.viewmat)
+    assert np.abs(neutral.vertices - angry.vertices).max() > 1e-3
+    assert np.array_equal(case.driving(case.instants[0]).expression, neutral.frame.expression)
+
+
+def test_a_picture_is_most_like_itself(case):
+    true = truth(case.shot(case.instants[0], None))
+    same = likeness(true, true)
+    assert same.psnr == float("inf") and same.ssim == pytest.approx(1) and same.lpips == pytest.approx(0, abs=1e-6)
+    assert same.csim == pytest.approx(1, abs=1e-5) and same.aed == 0 and same.apd == 0
+    other = likeness(truth(case.shot(case.instants[0], EMOTIONS.index("surprised"))), true)
+    assert other.psnr < 40 and other.csim < 0.99 and other.aed > 0.05
+    background = true.rgb[0, 0]
+    assert np.array_equal(background, [128, 128, 128])
+
+
+def test_without_a_face_there_is_no_identity():
+    blank = sighting(np.full((96, 96, 3), 128, np.uint8))
+    compared = likeness(blank, blank)
+    assert np.isnan(compared.csim) and np.isnan(compared.aed)
+    assert Likeness.mean([compared, Likeness(1, 1, 1, 0.5, 1, 1)]).csim == 0.5
+
+
+def test_moving_the_face_brings_it_nearer_to_the_truth(tables):
+    transfer, own = tables
+    assert transfer.frames == len(EMOTIONS) and own.frames == 1 + len(EMOTIONS)
+    assert transfer.rows["moved"].aed < transfer.rows["still"].aed
+    assert transfer.rows["moved"].lpips < transfer.rows["still"].lpips
+    assert own.rows["moved"] == own.rows["still"]  # nothing is to be added to a performance that has its emotion
+
+
+def test_tables_as_text():
+    table = Table("t", {"a": Likeness(20, 0.9, 0.1, 0.5, 0.2, 0.01), "b": Likeness(21, 0.8, 0.2, 0.6, 0.3, 0.01)}, 3)
+    text = markdown_table(*table.rows_of_text(best="**{}**"))
+    assert text.splitlines()[0] == "| t | PSNR | SSIM | LPIPS | CSIM | AED | APD |"
+    assert "| a | 20.00 | **0.9000** | **0.1000** | 0.5000 | **0.2000** | **0.0100** |" in text
+    assert table.to_json()["rows"]["b"]["psnr"] == 21
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [({"name": "nerf"}, "choose one of uv"), ({"name": "lam"}, "LAM-20K"), ({"weights": "w"}, "takes no --weights")],
+)
+def test_backbones_that_cannot_be_are_refused(arguments, said):
+    with pytest.raises(UserError, match=said):
+        Backbone(**arguments)
