@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 from emo_avatar.avatar.gaussians import SH_C0, Gaussians, sh_from_rgb
 from emo_avatar.avatar.lam_halo import figure
 from emo_avatar.avatar.lam_visibility import seen_in
+from emo_avatar.render.adam import Adam
 from emo_avatar.render.camera import Camera
 from emo_avatar.render.mesh import vertex_normals
 from emo_avatar.render.rasterize import rasterize
@@ -125,7 +126,7 @@ def _unnoticed(gaussians: Gaussians, discs: Gaussians, cameras: tuple[Camera, ..
     with torch.no_grad():
         wanted = [rasterize(gaussians, camera, _WHITE).rgb for camera in cameras]
     sh = discs.sh.clone().requires_grad_(True)
-    optimiser = torch.optim.Adam([sh], lr=_STEP)
+    optimiser = Adam([sh], [_STEP])
     for _ in range(_STEPS):
         optimiser.zero_grad()
         loss = _TOWARDS_SKIN * (sh - discs.sh).square().sum()

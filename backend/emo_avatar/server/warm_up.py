@@ -22,7 +22,5 @@ def warm_up_first(device: torch.device) -> None:
 
 def warm_up_rest() -> None:
     """What building needs, while nobody is waiting."""
-    import torch._dynamo  # noqa: F401  which the first optimizer imports
-
     from emo_avatar.backbones import uv  # noqa: F401
     from emo_avatar.tracking import portrait  # noqa: F401

@@ -15,6 +15,7 @@ import torch
 
 from emo_avatar.avatar.gaussians import SH_C0, Gaussians
 from emo_avatar.backbones.uv.splats import Layer, Splats
+from emo_avatar.render.adam import Adam
 from emo_avatar.render.camera import Camera
 from emo_avatar.render.rasterize import rasterize
 
@@ -67,12 +68,10 @@ def refined(
         "means": tuple(start["means"] + d for d in (-MEAN_RANGE, MEAN_RANGE)),
     }
     now = {name: value.clone().requires_grad_() for name, value in start.items()}
-    groups = [{"params": [value], "lr": RATES[name], "eps": EPSILON[name]} for name, value in now.items()]
-    optimiser = torch.optim.Adam(groups, betas=BETAS, fused=True)
+    optimiser = Adam(list(now.values()), [RATES[name] for name in now], BETAS, [EPSILON[name] for name in now])
     for step in range(steps):
         if step == int(SLOW_FROM * steps):
-            for group in optimiser.param_groups:
-                group["lr"] *= SLOW
+            optimiser.rates = [SLOW * rate for rate in optimiser.rates]
         grey = BACKGROUNDS[step % len(BACKGROUNDS)]
         picture = rasterize(_gaussians(now, quats), camera, (grey, grey, grey))
         error = picture.rgb - (shown + grey * (1 - matte)[..., None])
