@@ -47,8 +47,10 @@ class BackendProcess:
             )
         except OSError as error:
             raise AddonError(f"{command[0]} cannot be started: {error.strerror or error}.") from error
-        for target, stream in ((self._read_output, self._child.stdout), (self._read_log, self._child.stderr)):
-            threading.Thread(target=target, args=(stream,), name="Emo Avatar backend's output", daemon=True).start()
+        name = "Emo Avatar backend's output"
+        threading.Thread(target=self._read_output, args=(self._child.stdout,), name=name, daemon=True).start()
+        self._log_reader = threading.Thread(target=self._read_log, args=(self._child.stderr,), name=name, daemon=True)
+        self._log_reader.start()
 
     @property
     def exit_code(self) -> int | None:
@@ -102,7 +104,7 @@ class BackendProcess:
 
     def _last_words(self) -> str:
         """The last line of the log, where a traceback says what was wrong."""
-        time.sleep(0.1)  # its reader may not have come to the end yet
+        self._log_reader.join(2.0)  # it may not have come to the end yet
         return next((line for line in reversed(self.log) if line.strip()), "")
 
     def _wait(self, timeout: float) -> int | None:

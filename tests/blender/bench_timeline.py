@@ -9,13 +9,17 @@ import time
 import bpy
 import numpy as np
 from bl_ext.user_default.emo_avatar.emo_avatar_addon import mainloop
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import flame, head_file, head_object
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import bake, curves, driving, evaluation, handlers, track
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.view import shown as shown_in_view
 
 from .performers import *  # noqa: F403
 from .performers import key, settle
 
 FRAMES = 250
 KEY_EDIT, HANDLER, HANDLER_OF_FOUR = 150.0, 2.0, 8.0  # the budget, milliseconds
+BAKE, APPLY, CAST, CREATE = 200.0, 1.0, 5.0, 2000.0
+WIDTHS = {"jaw": 3, "neck": 3, "rotation": 3, "translation": 3, "eyes": 6}
 
 
 def timed(function, times=15):
@@ -119,4 +123,22 @@ def test_bake(scene, avatar, backend):
     settle()
     seen, frames = evaluation.evaluated(avatar), np.arange(1, FRAMES + 1)
     print()
-    say(f"bake {FRAMES} frames", timed(lambda i: bake.bake(avatar, seen, frames, simplify=False), 6), 100)
+    baked = timed(lambda i: bake.bake(avatar, seen, frames, simplify=False), 6)
+    say(f"bake {FRAMES} frames", baked, BAKE)
+    assert baked[0] < BAKE
+
+
+def test_heads(scene, avatar, add_astronaut):
+    head = head_file.open_head()
+    rest = {name: np.zeros((40, width)) for name, width in WIDTHS.items()}
+    values = flame.rig_values(flame.kinematics(head), expression=np.ones((40, 100)), **rest)
+    print()
+    applied = timed(lambda i: head_object.apply(avatar, values, i), 40)
+    say("a frame's values put on a head", applied, APPLY)
+    created = timed(lambda i: head_object.create(bpy.context, head, f"Head {i}", None), 3)
+    say("a new head", created, CREATE)
+    add_astronaut()
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    cast = timed(lambda i: shown_in_view.cast(depsgraph), 20)
+    say("reading the scene for the viewport", cast, CAST)
+    assert applied[0] < APPLY and created[0] < CREATE and cast[0] < CAST

@@ -64,15 +64,15 @@ else:
         link = importlib.import_module(f"{MODULE}.emo_avatar_addon.link.session")
         session = link.current()
         session.start(link.Spawned(backend_python, "cpu", isolated=False))
-        session.wait_ready(180.0)
+        session.wait_ready(600.0)
         yield session
-        session.stop(timeout=10.0)
+        session.stop(timeout=60.0)
 
     @pytest.fixture(scope="session")
     def astronaut(backend, backend_python):
         """The `.emoavatar` of a real photograph, built by the real backend in its quickest way."""
         photograph = subprocess.run(
-            [backend_python, "-c", _PHOTOGRAPH], check=True, capture_output=True, timeout=120
+            [backend_python, "-c", _PHOTOGRAPH], check=True, capture_output=True, timeout=600
         ).stdout
         client = backend.client
         for event in client.events(client.start_portrait(photograph, "Astronaut", refine=5)):
@@ -133,7 +133,7 @@ else:
 
         yield choose
         chosen.source, chosen.python = before
-        session.stop(timeout=10.0)
+        session.stop(timeout=60.0)
 
     @pytest.fixture(autouse=True)
     def scene():

@@ -49,7 +49,7 @@ def no_backend(monkeypatch):
     empty.listeners.extend(session.current().listeners)
     monkeypatch.setattr(session, "_current", empty)
     yield
-    empty.stop(timeout=10.0)
+    empty.stop(timeout=60.0)
 
 
 def key(avatar, name, *points):

@@ -3,7 +3,6 @@
 import math
 import subprocess
 import threading
-import time
 
 import bpy
 import numpy as np
@@ -67,7 +66,7 @@ def test_the_picture_is_the_command_lines(scene, portrait, astronaut, backend_py
     (tmp_path / "a.emoavatar").write_bytes(astronaut)
     command = "import sys; from emo_avatar.cli import app; app()"
     arguments = ["render", tmp_path / "a.emoavatar", "-o", tmp_path / "own.png", "--size", str(SIZE), "--device", "cpu"]
-    subprocess.run([backend_python, "-c", command, *arguments], check=True, capture_output=True, timeout=300)
+    subprocess.run([backend_python, "-c", command, *arguments], check=True, capture_output=True, timeout=1200)
     own = pixels(tmp_path / "own.png")
     assert rendered[..., 3].mean() > 0.3
     difference = np.abs(rendered - own)  # Blender's camera matrix is in single precision
@@ -178,14 +177,14 @@ def test_nothing_is_shown_silently(scene, tmp_path, capfd):
 
 def test_a_dead_backend_is_an_error_in_words(scene, portrait, backend, tmp_path):
     location = backend.location
-    backend.stop(timeout=10.0)
+    backend.stop(timeout=60.0)
     backend.start(link.Remote("http://127.0.0.1:9", "nobody"))
     try:
         with pytest.raises(RuntimeError, match="backend"):
             write(scene, tmp_path / "dead.png")
     finally:
         backend.start(location)
-        backend.wait_ready(180.0)
+        backend.wait_ready(600.0)
 
 
 def test_blenders_panels_know_the_engine():
@@ -195,10 +194,9 @@ def test_blenders_panels_know_the_engine():
 
 
 def test_cancelling_does_not_wait_for_the_backend():
-    release = threading.Event()
-    begin = time.perf_counter()
-    assert source.cancellable(lambda: release.wait(30), lambda: True) is None
-    assert time.perf_counter() - begin < 1
+    release, answered = threading.Event(), []
+    assert source.cancellable(lambda: answered.append(release.wait(600)), lambda: True) is None
+    assert not answered
     release.set()
     assert source.cancellable(lambda: 7, lambda: False) == 7
     with pytest.raises(KeyError):

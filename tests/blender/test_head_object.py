@@ -1,7 +1,5 @@
 """An avatar as native Blender data: the mesh that Blender evaluates is FLAME's."""
 
-import time
-
 import bpy
 import numpy as np
 import pytest
@@ -196,15 +194,3 @@ def test_two_of_one_name_do_not_mix(avatar):
     before = evaluated(avatar)
     head_object.apply(other, values, 0)
     np.testing.assert_array_equal(evaluated(avatar), before)
-
-
-def test_quick(avatar, rng):
-    start = time.perf_counter()
-    head_object.create(bpy.context, head_file.open_head(), "Ben", None)
-    assert time.perf_counter() - start < 2.0
-    values, best = values_of(head_file.open_head(), random_pose(rng)), 1.0
-    for t in range(40):
-        start = time.perf_counter()
-        head_object.apply(avatar, values, t % len(values))
-        best = min(best, time.perf_counter() - start)
-    assert best < 0.001

@@ -178,7 +178,7 @@ def test_panels_draw(scene, avatar, state):
         storage.write_motion(avatar, safetensors.pack(Motion.still(5, 60.0).arrays(), {"fps": 60.0}))
     if state == "troubled":
         avatar.emo_avatar.happy = 1.0
-        evaluation.settle(5)
+        evaluation.settle(60)
         assert evaluation.trouble(avatar)
     if state == "baked":
         bpy.ops.emo_avatar.bake()

@@ -1,7 +1,5 @@
 """Sampled values are what Blender itself shows, by the fast way and by stepping."""
 
-import time
-
 import bpy
 import numpy as np
 import pytest
@@ -154,7 +152,7 @@ def test_world_matrices_follow_parents_and_constraints(scene, thing):
     np.testing.assert_array_equal(sampling.world_matrices(scene, [still], FRAMES)[0, 0], np.array(still.matrix_world))
 
 
-def test_seventy_curves_take_milliseconds(scene):
+def test_seventy_plain_curves_are_evaluated_without_stepping(scene, monkeypatch):
     thing = bpy.data.objects.new("Many", None)
     channels = []
     for i in range(70):
@@ -163,10 +161,6 @@ def test_seventy_curves_take_milliseconds(scene):
     bag = curves.ensure_channels(thing, "Many")
     for path, _ in channels:
         curves.fill(bag.new(path), np.array([1, 40, 90, 250]), np.array([0, 1, 0.3, 0.5]), curves.BEZIER)
-    seconds = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        values = sampling.sample(scene, thing, channels, np.arange(1, 251))
-        seconds.append(time.perf_counter() - begin)
+    monkeypatch.setattr(sampling, "_step", lambda *_: pytest.fail("stepping takes a hundred times as long"))
+    values = sampling.sample(scene, thing, channels, np.arange(1, 251))
     assert values.shape == (250, 70) and np.ptp(values[:, 69]) > 0.9
-    assert min(seconds) < 0.03

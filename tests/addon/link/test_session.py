@@ -132,17 +132,18 @@ def test_the_main_thread_never_waits(session, fake, mode):
 def test_nothing_that_it_started_is_left(session, fake):
     session.start(fake("will not end"))
     wait_for(session, State.READY)
+    wait_until(lambda: any(line.startswith("child") for line in session.log), session)
     child = int(next(line for line in session.log if line.startswith("child")).split()[1])
     assert exists(child)
     session.stop(timeout=60.0)
-    assert not exists(child)
+    wait_until(lambda: not exists(child), session)  # what is killed ends at its next turn
 
 
 def test_keeps_the_last_lines_of_the_log_and_reads_on(session, fake):
     session.start(fake("chatters"))
-    wait_for(session, State.READY)
+    wait_until(lambda: "line 999" in session.log, session)
     assert len(session.log) == process.LOG_LINES
-    assert "line 999" in session.log
+    wait_for(session, State.READY)
 
 
 def test_nothing_is_started_from_a_path_that_is_no_program(session, tmp_path):

@@ -36,7 +36,7 @@ def small_bundle(tmp_path, monkeypatch, fake_folder):
     monkeypatch.setattr(installer, "plan", lambda *a: dataclasses.replace(plan(*a), torch=None, finishing=()))
 
 
-def health(*states, timeout=20.0):
+def health(*states, timeout=600.0):
     assert mainloop.drain(lambda: session.current().health.state in states, timeout), session.current().health
     return session.current().health
 
