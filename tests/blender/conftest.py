@@ -59,22 +59,33 @@ else:
         return Path(python)
 
     @pytest.fixture(scope="session")
-    def backend(backend_python):
-        """The session with a real backend, ready; its `client` is what operators and the timeline use."""
+    def ready_backend(backend_python):
+        """`ready_backend()` is the session with a real backend, ready, whatever a test before has done to it."""
         link = importlib.import_module(f"{MODULE}.emo_avatar_addon.link.session")
-        session = link.current()
-        session.start(link.Spawned(backend_python, "cpu", isolated=False))
-        session.wait_ready(600.0)
-        yield session
-        session.stop(timeout=60.0)
+        location = link.Spawned(backend_python, "cpu", isolated=False)
+
+        def ready():
+            session = link.current()
+            if session.location != location or session.health.state is not link.State.READY:
+                session.start(location)
+                session.wait_ready(600.0)
+            return session
+
+        yield ready
+        link.current().stop(timeout=60.0)
+
+    @pytest.fixture
+    def backend(ready_backend):
+        """The session with a real backend; its `client` is what operators and the timeline use."""
+        return ready_backend()
 
     @pytest.fixture(scope="session")
-    def astronaut(backend, backend_python):
+    def astronaut(ready_backend, backend_python):
         """The `.emoavatar` of a real photograph, built by the real backend in its quickest way."""
         photograph = subprocess.run(
             [backend_python, "-c", _PHOTOGRAPH], check=True, capture_output=True, timeout=600
         ).stdout
-        client = backend.client
+        client = ready_backend().client
         for event in client.events(client.start_portrait(photograph, "Astronaut", refine=5)):
             assert event["state"] not in ("failed", "cancelled"), event
         return client.avatar_file(event["result"]["id"])
