@@ -58,6 +58,34 @@ def lam_s(
 
 
 @app.command()
+def uv(
+    emotion: Annotated[bool, typer.Option("--emotion", help="Learn how emotions colour the skin, too.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="W.safetensors", help="Where to; the shipped file by default."),
+    ] = None,
+    people: Annotated[int, typer.Option(min=1, max=1_000_000, help="Portraits to learn from.")] = 200,
+    steps: Annotated[int, typer.Option(min=2, max=10_000_000, help="One portrait each.")] = 4000,
+    minutes: Annotated[float | None, typer.Option(min=0, help="To stop after; --resume goes on.")] = None,
+    workers: Annotated[int, typer.Option(min=0, max=256, help="Processes that draw and photograph people.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    device: DeviceOption = Device.auto,
+) -> None:
+    """Train the UV backbone's network on invented people."""
+    target = torch_device(device)
+    from emo_avatar.training.uv import WEIGHTS_PATH, UVTraining, run_settings, train_uv
+
+    path = output(out, ".safetensors") if out else WEIGHTS_PATH
+    settings = run_settings(steps, minutes, workers)
+    with progress_bar("Training") as report:
+        training = UVTraining(emotion, people)
+        complete = train_uv(path, training, settings, device=target, resume=resume, progress=report)
+    say(f"{path}: {path.stat().st_size / 1e6:.1f} MB.")
+    if not complete:
+        say("Training is not complete; the same command with --resume goes on.")
+
+
+@app.command()
 def recipes(
     out: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="R.json", help="Where to; the shipped file by default.")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from emo_avatar.emotion.space import EmotionSpace
 
-TOKENS, SPACE_WIDTH = 8, 64
+TOKENS, SPACE_WIDTH = 32, 64  # enough of them that attention over hundreds of image tokens notices at once
 
 
 class EmotionTokens(nn.Module):
@@ -20,7 +20,11 @@ class EmotionTokens(nn.Module):
         super().__init__()
         self.space = EmotionSpace(SPACE_WIDTH, tokens)
         self.phi = nn.Sequential(
-            nn.LayerNorm(SPACE_WIDTH), nn.Linear(SPACE_WIDTH, width), nn.SiLU(), nn.Linear(width, width)
+            nn.LayerNorm(SPACE_WIDTH),
+            nn.Linear(SPACE_WIDTH, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.LayerNorm(width),
         )
 
     def forward(self, weights: Tensor) -> Tensor:  # [B, 6] -> [B, K, width]

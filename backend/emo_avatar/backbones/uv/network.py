@@ -25,7 +25,7 @@ WIDTH, LAYERS, HEADS = 128, 2, 4  # of the transformer at a sixteenth
 IMAGE_CHANNELS = (16, 24, 48, 96)
 PROJECTED = 24  # channels of the photograph's features that are projected into the atlas
 # How far the heads reach.
-GAIN, OPACITY, SCALE, OFFSET = 0.8, 4.0, 0.5, 0.0015  # log of colour, logit, log of size, metres
+GAIN, OPACITY, SCALE, OFFSET = 0.8, 1.0, 0.25, 0.001  # log of colour, logit, log of size, metres
 OUT = 3 + 1 + 1 + 3
 
 
