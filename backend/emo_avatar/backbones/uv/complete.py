@@ -8,13 +8,12 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d, minimum_filter
 from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import splu
-from scipy.spatial import cKDTree
 
 from emo_avatar.backbones.uv.masks import nearest, worn
 from emo_avatar.backbones.uv.mouth import lip_gap
 from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.backbones.uv.rays import DIRECTIONS, rays
-from emo_avatar.backbones.uv.view import MeshView, sample
+from emo_avatar.backbones.uv.view import MeshView, distance_to, sample
 from emo_avatar.tracking.topology import LEFT_EYE, MOUTH_CORNERS, RIGHT_EYE
 
 LEAST_FACING = 0.15  # cosine under which a photograph says nothing of a surface
@@ -68,7 +67,8 @@ def observe(
     facing = hull.facing(points, normals / np.linalg.norm(normals, axis=1, keepdims=True))
     right_label = np.where(hairy, sample(hair, pixel), 1 - sample(hair, pixel))
     shown = hull.sees(points, OCCLUSION) & (sample(trusted, pixel) > 0.99)
-    clear = np.where(prepared.outer[texels.face], _unspoilt(prepared, points, landmarks), 1)
+    to_eyes = distance_to(landmarks[list(LEFT_EYE + RIGHT_EYE)], points)
+    clear = np.where(prepared.outer[texels.face], _unspoilt(prepared, points, landmarks, to_eyes), 1)
     confidence = shown * clear * right_label * np.clip((facing - LEAST_FACING) / (1 - LEAST_FACING), 0, 1)
     # On the grazing sides of the face the fit errs by more than a texel, and single pixels would be those of ears, hair
     # and the frames of glasses.
@@ -76,7 +76,6 @@ def observe(
     low, high = (np.where(sides, a, b) for a, b in zip(SHARP_ON_FACE, SHARP_ELSEWHERE, strict=True))
     sharpness = np.clip((confidence - low) / (high - low), 0, 1)
     seen = sample(rgb, pixel)
-    to_eyes = cKDTree(landmarks[list(LEFT_EYE + RIGHT_EYE)]).query(points)[0]
     bright = np.median(seen[prepared.on_face["face"][texels.face] & (confidence > 0.5)].mean(1))
     brow = (to_eyes < BROW_REACH) & (seen.mean(1) < BROW_DARKNESS * bright)
     gap = lip_gap(prepared, texels.face, points, seen, landmarks)
@@ -89,11 +88,12 @@ def beside_occluder(hull: MeshView, reach: int) -> np.ndarray:  # [H, W] bool
     return hull.covered & (depth - minimum_filter(depth, size=2 * reach + 1) > STEP)
 
 
-def _unspoilt(prepared: PreparedHead, points: np.ndarray, landmarks: np.ndarray) -> np.ndarray:  # [N] in [0, 1]
+def _unspoilt(
+    prepared: PreparedHead, points: np.ndarray, landmarks: np.ndarray, to_eyes: np.ndarray
+) -> np.ndarray:  # [N] in [0, 1]
     """Less than 1 on skin that the photo shows under lashes and their shadow, or in the dark corners of the mouth."""
     on_lids = prepared.on_face["lids"][prepared.texels.face]
-    to_eyes = cKDTree(landmarks[list(LEFT_EYE + RIGHT_EYE)]).query(points)[0]
-    to_corners = cKDTree(landmarks[list(MOUTH_CORNERS)]).query(points)[0]
+    to_corners = distance_to(landmarks[list(MOUTH_CORNERS)], points)
     from_eyes = to_eyes / np.where(on_lids, LASH_REACH, LASH_REACH / 2)
     clear: np.ndarray = np.clip(3 * np.minimum(from_eyes, to_corners / CORNER_REACH) - 2, 0, 1)  # from two thirds on
     return clear

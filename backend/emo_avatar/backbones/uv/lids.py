@@ -68,14 +68,15 @@ def carry_lashes(
     lash[on_eye] = white & (details.rgb[on_eye].mean(1) < DARK * colour[below].mean(1))
     at_rim = np.unique(prepared.texels.face[prepared.rim_distance < 2 * LASH_LINE])
     rim_faces = at_rim[prepared.on_face["lids"][at_rim]]
-    if not len(rim_faces):
+    if not len(rim_faces) or not lash.any():
         return details
-    nearest = rim_faces[cKDTree(hull.vertices[hull.faces[rim_faces]].mean(1)).query(details.means)[1]]
-    face, layer = np.where(lash, nearest, details.face), np.where(lash, Layer.LASH, details.layer)
-    ray = details.means - hull.camera.position
-    lifted = details.means - LIFT * ray / np.linalg.norm(ray, axis=1, keepdims=True)
-    means = np.where(lash[:, None], lifted, details.means)
-    return replace(details, face=face, layer=layer.astype(np.int8), means=means)
+    carried = np.flatnonzero(lash)
+    face, layer, means = details.face.copy(), details.layer.copy(), details.means.copy()
+    face[carried] = rim_faces[cKDTree(hull.vertices[hull.faces[rim_faces]].mean(1)).query(means[carried])[1]]
+    layer[carried] = Layer.LASH
+    ray = means[carried] - hull.camera.position
+    means[carried] -= LIFT * ray / np.linalg.norm(ray, axis=1, keepdims=True)
+    return replace(details, face=face, layer=layer, means=means)
 
 
 def _eye_pixels(hull: MeshView, prepared: PreparedHead) -> np.ndarray:  # [H, W] bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from emo_avatar.backbones.uv.masks import grown, polygon_mask
 from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.backbones.uv.sheets import surface_at_pixels
 from emo_avatar.backbones.uv.splats import Layer, Splats, flat_splats
-from emo_avatar.backbones.uv.view import MeshView
+from emo_avatar.backbones.uv.view import MeshView, distance_to
 from emo_avatar.tracking.topology import INNER_LIPS, MOUTH_CORNERS
 
 ENAMEL, DENTINE = np.array([0.92, 0.84, 0.75]), np.array([0.86, 0.71, 0.55])
@@ -56,7 +57,7 @@ def lip_gap(
     if not lips.any():
         return lips
     brightness = rgb.mean(1)
-    near = cKDTree(landmarks[list(MOUTH_CORNERS)]).query(points)[0] < CORNER
+    near = distance_to(landmarks[list(MOUTH_CORNERS)], points) < CORNER
     gap: np.ndarray = lips & near & (brightness < GAP_BRIGHTNESS * np.median(brightness[lips]))
     return gap
 
@@ -110,22 +111,17 @@ def mouth_colours(
     Teeth that the photo shows lend their colour to the rest.
     """
     texels, head = prepared.texels, prepared.head
-    inside = np.flatnonzero(prepared.interior[texels.face])
+    inside, painted, lips, depth, nearest = _interior(prepared)
     if not len(inside):
         return colour
     light = float(np.clip(np.sqrt(skin.mean() / WHITE_SKIN), *LIGHT_RANGE))
     coloured = np.clip((skin[0] - skin[2] - GREY_SKIN) / (COLOURED_SKIN - GREY_SKIN), 0, 1)
-    painted = painted_colour(head, texels.face[inside], texels.barycentric[inside])
-    lips = np.flatnonzero(prepared.on_face["lips"][texels.face] & prepared.outer[texels.face])
-    depth, nearest = cKDTree(texels.rest[lips]).query(texels.rest[inside])
     completed = colour.copy()
-    for name, plain in PLAIN.items():
+    for name in PLAIN:
         own = prepared.on_face.get(name, np.zeros(len(head.faces), bool))[texels.face[inside]]
         tint = light if teeth is None or not name.endswith("teeth") else teeth / ENAMEL
         reach = TEETH_FALL if name.endswith("teeth") else TONGUE_FALL if name == "tongue" else FALL
-        base = plain if painted is None else painted[own]
-        if name.endswith("teeth"):
-            base = tooth_colours(prepared, inside[own], base)
+        base = painted[own]
         if name == "lower_teeth":
             base = LOWER_LIGHT * base
         base = base.mean(-1, keepdims=True) + coloured * (base - base.mean(-1, keepdims=True))
@@ -136,6 +132,27 @@ def mouth_colours(
     lip_colour = WET_SHADE * colour[lips[nearest[bag]]]
     completed[inside[bag]] = wet * lip_colour + (1 - wet) * completed[inside[bag]]
     return completed
+
+
+@functools.lru_cache(maxsize=2)
+def _interior(
+    prepared: PreparedHead,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # [M], [M, 3], [L], [M] metres, [M]
+    """What only the head decides: its texels inside the mouth and their paint, those of the lips, and how far which of
+    these is from each of those."""
+    texels, head = prepared.texels, prepared.head
+    inside = np.flatnonzero(prepared.interior[texels.face])
+    lips = np.flatnonzero(prepared.on_face["lips"][texels.face] & prepared.outer[texels.face])
+    if not len(inside):
+        return inside, np.empty((0, 3)), lips, np.empty(0), np.empty(0, int)
+    depth, nearest = cKDTree(texels.rest[lips]).query(texels.rest[inside])
+    texture = painted_colour(head, texels.face[inside], texels.barycentric[inside])
+    painted = np.zeros((len(inside), 3))
+    for name, plain in PLAIN.items():
+        own = prepared.on_face.get(name, np.zeros(len(head.faces), bool))[texels.face[inside]]
+        paint = plain if texture is None else texture[own]
+        painted[own] = tooth_colours(prepared, inside[own], paint) if name.endswith("teeth") else paint
+    return inside, painted, lips, depth, nearest
 
 
 def tooth_colours(prepared: PreparedHead, own: np.ndarray, painted: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import torch
 
 from emo_avatar.avatar.binding import quat_from_matrix
 from emo_avatar.avatar.gaussians import SH_C0, Gaussians, sh_from_rgb
+from emo_avatar.render.splat.compiled import kernel
 
 
 class Layer(IntEnum):
@@ -76,18 +77,38 @@ def flat_splats(
     layer: Layer,
 ) -> Splats:
     """Elliptic discs whose covariance is ``u u' + v v'`` plus the thickness."""
-    u, v = tangents
-    # The principal axes lie in the span of u and v; their coordinates there are eigenvectors of the 2 x 2 Gram matrix.
-    uu, uv, vv = (u * u).sum(1), (u * v).sum(1), (v * v).sum(1)
-    angle = 0.5 * np.arctan2(2 * uv, uu - vv)
-    c, s = np.cos(angle)[:, None], np.sin(angle)[:, None]
-    long, short = c * u + s * v, c * v - s * u
-    long_length = np.linalg.norm(long, axis=1)
-    normal = np.cross(u, v)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-    e1 = long / np.maximum(long_length, 1e-9)[:, None]
-    e2 = np.cross(normal, e1)
-    short_length = np.abs((short * e2).sum(1))
-    quats = quat_from_matrix(torch.from_numpy(np.stack([e1, e2, normal], axis=2))).numpy()
-    scales = np.stack([long_length, short_length, np.broadcast_to(thickness, long_length.shape)], axis=1)
+    u, v = (np.ascontiguousarray(t, np.float64) for t in tangents)
+    rotations, lengths = _principal_axes(u, v)
+    quats = quat_from_matrix(torch.from_numpy(rotations)).numpy()
+    scales = np.column_stack([lengths, np.broadcast_to(thickness, len(lengths))])
     return Splats(face.astype(np.int32), means, quats, scales, opacities, rgb, np.full(len(face), layer, np.int8))
+
+
+@kernel
+def _principal_axes(u, v):  # -> [N, 3, 3] columns long axis, short axis, normal; [N, 2] lengths of the axes
+    """Of the ellipses whose covariance is ``u u' + v v'``.
+
+    They lie in the span of u and v; their coordinates there are eigenvectors of the 2 x 2 Gram matrix.
+    """
+    n = len(u)
+    rotations, lengths = np.empty((n, 3, 3)), np.empty((n, 2))
+    long, short = np.empty(3), np.empty(3)
+    for i in range(n):
+        ux, uy, uz, vx, vy, vz = u[i, 0], u[i, 1], u[i, 2], v[i, 0], v[i, 1], v[i, 2]
+        uu, uv, vv = ux * ux + uy * uy + uz * uz, ux * vx + uy * vy + uz * vz, vx * vx + vy * vy + vz * vz
+        angle = 0.5 * np.arctan2(2 * uv, uu - vv)
+        c, s = np.cos(angle), np.sin(angle)
+        for k in range(3):
+            long[k], short[k] = c * u[i, k] + s * v[i, k], c * v[i, k] - s * u[i, k]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        area = max(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-12)
+        nx, ny, nz = nx / area, ny / area, nz / area
+        length = np.sqrt(long[0] ** 2 + long[1] ** 2 + long[2] ** 2)
+        ex, ey, ez = long[0] / max(length, 1e-9), long[1] / max(length, 1e-9), long[2] / max(length, 1e-9)
+        fx, fy, fz = ny * ez - nz * ey, nz * ex - nx * ez, nx * ey - ny * ex
+        rotations[i, 0, 0], rotations[i, 1, 0], rotations[i, 2, 0] = ex, ey, ez
+        rotations[i, 0, 1], rotations[i, 1, 1], rotations[i, 2, 1] = fx, fy, fz
+        rotations[i, 0, 2], rotations[i, 1, 2], rotations[i, 2, 2] = nx, ny, nz
+        lengths[i, 0] = length
+        lengths[i, 1] = abs(short[0] * fx + short[1] * fy + short[2] * fz)
+    return rotations, lengths

@@ -105,6 +105,23 @@ def _smooth(values, faces, rounds):  # [V, C], overwritten
     return values
 
 
+def distance_to(targets: np.ndarray, points: np.ndarray) -> np.ndarray:  # [T, 3], [N, 3] -> [N]
+    """From each point to the nearest of a few targets: quicker than a tree of them."""
+    return _nearest(np.ascontiguousarray(targets, np.float64), np.ascontiguousarray(points, np.float64))
+
+
+@kernel
+def _nearest(targets, points):
+    distance = np.empty(len(points))
+    for i in range(len(points)):
+        least = np.inf
+        for t in range(len(targets)):
+            x, y, z = points[i, 0] - targets[t, 0], points[i, 1] - targets[t, 1], points[i, 2] - targets[t, 2]
+            least = min(least, x * x + y * y + z * z)
+        distance[i] = np.sqrt(least)
+    return distance
+
+
 def sample(image: np.ndarray, pixel: np.ndarray) -> np.ndarray:  # [H, W] or [H, W, C], [N, 2] -> [N] or [N, C]
     """Bilinear lookup at pixel coordinates whose centres lie at half integers; the edge continues outside."""
     channels = np.ascontiguousarray(image, np.float32).reshape(*image.shape[:2], -1)
