@@ -19,6 +19,7 @@ MANNERS = ((3, 11), (3, 6), (4, 11))
 CONFIDENCE = 35.0
 MOST_WORDS = 5  # in a label; the reader may also join two words, or part one
 ALIKE = 0.88
+PATIENCE = 120.0  # seconds that something may take to appear; a busy machine draws by software
 LINE = 8  # pixels that words of a line may differ in height
 
 
@@ -44,7 +45,7 @@ class Screen:
 
     def _run(self, script: str) -> str:
         line = f"export DISPLAY={self.display}; cd {self.folder}; {script}"
-        done = subprocess.run(chroot.command(line, self.lent), check=True, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(chroot.command(line, self.lent), check=True, capture_output=True, text=True, timeout=600)
         return done.stdout
 
     def wait(self, seconds: float = 60.0) -> None:
@@ -82,7 +83,9 @@ class Screen:
             words.append(Word(cells[11], x0 + left + w / 2, y0 + top + h / 2))
         return words
 
-    def find(self, label: str, area: tuple[int, int, int, int] | None = None, wait: float = 10.0) -> tuple[int, int]:
+    def find(
+        self, label: str, area: tuple[int, int, int, int] | None = None, wait: float = PATIENCE
+    ) -> tuple[int, int]:
         """Where ``label``, one or more words, is written; waits for it to appear."""
         self.move(*ASIDE)
         deadline = time.monotonic() + wait
@@ -98,7 +101,7 @@ class Screen:
                 raise NotOnScreen(f"“{label}” is not on the screen; it reads: {' '.join(w.text for w in words)}")
             time.sleep(0.5)
 
-    def click(self, label: str, area: tuple[int, int, int, int] | None = None, wait: float = 10.0) -> None:
+    def click(self, label: str, area: tuple[int, int, int, int] | None = None, wait: float = PATIENCE) -> None:
         self.click_at(*self.find(label, area, wait))
 
     def click_at(self, x: int, y: int, button: int = 1) -> None:
