@@ -92,16 +92,17 @@ def _stage(context: Any, takes: Sequence[Take], fps: float, start: int) -> Itera
     before = {kind: set(getattr(bpy.data, kind)) for kind in _KINDS}
     window, scene_before = context.window, context.scene
     avatars = [take.found() for take in takes]
-    names = [(thing, thing.name) for avatar in avatars for thing in (avatar, avatar.emo_avatar.head) if thing]
+    names = {thing: thing.name for avatar in avatars for thing in (avatar, avatar.emo_avatar.head) if thing}
+    local = [thing for thing in names if thing.library is None]
     scene = bpy.data.scenes.new("Emo Avatar Export")
     try:
         scene.render.fps, scene.render.fps_base = _rate(fps)
         scene.frame_start, scene.frame_end = start, start + len(takes[0].times) - 1
         window.scene = scene
-        for thing, name in names:  # files shall have the artist's names, and no two objects can have the same
-            thing.name = f"{name} (source)"
+        for thing in local:  # files shall have the artist's names, and no two objects can have the same
+            thing.name = f"{names[thing]} (source)"
         for take in takes:
-            _bake(scene, take, start, dict(names))
+            _bake(scene, take, start, names)
         scene.frame_set(start)
         for thing in scene.objects:
             thing.select_set(True)
@@ -114,8 +115,8 @@ def _stage(context: Any, takes: Sequence[Take], fps: float, start: int) -> Itera
             collection = getattr(bpy.data, kind)
             for thing in set(collection) - old:
                 collection.remove(thing)
-        for thing, name in names:
-            thing.name = name
+        for thing in local:
+            thing.name = names[thing]
 
 
 @contextlib.contextmanager
@@ -146,7 +147,7 @@ def _textures_on_disk(scene: Any, folder: Path) -> Iterator[None]:
         for image in images:
             if image.packed_file is not None or image.source == "GENERATED":
                 paths[image] = image.filepath_raw
-                file = folder / f"{bpy.path.clean_name(image.name)}.png"
+                file = folder / _file_name(image)
                 try:
                     image.save(filepath=str(file))
                 except RuntimeError as error:
@@ -158,6 +159,13 @@ def _textures_on_disk(scene: Any, folder: Path) -> Iterator[None]:
             image.filepath_raw = path
 
 
+def _file_name(image: Any) -> str:
+    """The name under which USD writes a packed image, so that what refers to it finds it."""
+    packed = bpy.path.basename(image.packed_files[0].filepath) if len(image.packed_files) else ""
+    return packed or bpy.path.clean_name(image.name) + _SUFFIXES.get(image.file_format, ".png")
+
+
+_SUFFIXES = {"JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "TARGA": ".tga", "OPEN_EXR": ".exr"}
 _KINDS = ("objects", "meshes", "armatures", "actions")  # what `_bake` makes copies of
 
 

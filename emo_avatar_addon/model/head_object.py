@@ -89,6 +89,8 @@ def free_name(name: str) -> str:
 
 def change_person(rig: bpy.types.Object, head: HeadArrays) -> None:
     """Give an avatar another identity of the same head: its mesh, its shape keys and its bones move."""
+    if rig.data.library is not None:  # of an override: its bones are this file's from now on
+        rig.data = rig.data.copy()
     with _editing(rig.data) as bones:  # which also leaves the mesh's own edit mode, that would undo what is written
         _place_bones(bones, flame.kinematics(head).joints)
         _write_positions(rig.emo_avatar.head.data, head)
@@ -107,9 +109,10 @@ def apply(rig: bpy.types.Object, values: flame.RigValues, row: int) -> None:
     if order is None:
         buffer[0] = blocks[0].value
         buffer[1:] = values.shape_keys[row]
-    else:  # keys that the artist has added, or moved, keep what they have
+    else:  # keys that the artist has added, or moved, keep what they have; what was removed is not shown
         blocks.foreach_get("value", buffer)
-        buffer[order] = values.shape_keys[row]
+        ours, places = order
+        buffer[places] = values.shape_keys[row][ours]
     if key.library is None:
         blocks.foreach_set("value", buffer)
     else:  # it passes over linked keys without a word
@@ -134,26 +137,30 @@ def drive_pose_correctives(rig: bpy.types.Object) -> None:
     key = rig.emo_avatar.head.data.shape_keys
     for joint, bone in enumerate(flame.JOINTS[1:]):
         for entry, expression in enumerate(_change_expressions(flame.BONE_AXES[joint + 1])):
-            path = f'key_blocks["{SHAPE_KEYS[flame.N_EXPRESSION + 9 * joint + entry]}"].value'
+            name = SHAPE_KEYS[flame.N_EXPRESSION + 9 * joint + entry]
+            if name not in key.key_blocks:  # the artist has removed it
+                continue
+            path = f'key_blocks["{name}"].value'
             key.driver_remove(path)
             driver = key.driver_add(path).driver
-            for name in sorted(set("wxyz") & set(expression)):
+            for part in sorted(set("wxyz") & set(expression)):
                 variable = driver.variables.new()
-                variable.name, variable.type = name, "TRANSFORMS"
+                variable.name, variable.type = part, "TRANSFORMS"
                 target = variable.targets[0]
                 target.id, target.bone_target = rig, bone
-                target.transform_type, target.rotation_mode = f"ROT_{name.upper()}", "QUATERNION"
+                target.transform_type, target.rotation_mode = f"ROT_{part.upper()}", "QUATERNION"
                 target.transform_space = "LOCAL_SPACE"
             driver.expression = expression
 
 
-def _order(blocks: bpy.types.bpy_prop_collection) -> list[int] | None:
-    """Where our shape keys are among the mesh's; None when they are where they were made."""
+def _order(blocks: bpy.types.bpy_prop_collection) -> tuple[list[int], list[int]] | None:
+    """Which of our shape keys are there, and where among the mesh's; None when all are where they were made."""
     names = blocks.keys()
     if len(names) == len(SHAPE_KEYS) + 1 and tuple(names[1:]) == SHAPE_KEYS:
         return None
     places = {name: place for place, name in enumerate(names)}
-    return [places[name] for name in SHAPE_KEYS]
+    ours = [number for number, name in enumerate(SHAPE_KEYS) if name in places]
+    return ours, [places[SHAPE_KEYS[number]] for number in ours]
 
 
 def _mesh(head: HeadArrays, name: str) -> bpy.types.Mesh:
@@ -234,11 +241,12 @@ def _editing(armature: bpy.types.Armature) -> Iterator[bpy.types.ArmatureEditBon
     handle = bpy.data.objects.new("Emo Avatar editing", armature)
     context.scene.collection.objects.link(handle)
     layer.objects.active = handle
-    bpy.ops.object.mode_set(mode="EDIT")
     try:
+        bpy.ops.object.mode_set(mode="EDIT")
         yield armature.edit_bones
     finally:
-        bpy.ops.object.mode_set(mode="OBJECT")
+        if handle.mode == "EDIT":
+            bpy.ops.object.mode_set(mode="OBJECT")
         bpy.data.objects.remove(handle)
         layer.objects.active = active
         for object in selected:

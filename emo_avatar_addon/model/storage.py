@@ -14,6 +14,9 @@ _RIG = "emo_avatar_head"  # on the armature
 _FILE = "emo_avatar_file"  # on the mesh
 _MOTION = "emo_avatar_motion"  # on the armature object
 _RANGE = "emo_avatar_range"  # on the armature object
+_WHOSE = (
+    "emo_avatar_shot"  # on a scene: the avatar, whatever it is called by now, that the scene holds the last two for
+)
 
 _RIG_SHAPES = {"joints": (5, 3), "joint_dirs": (5, 3, 100), "arkit_to_expr": (52, 100), "arkit_to_pose": (52, 9)}
 
@@ -93,15 +96,31 @@ def _write_shot(avatar: bpy.types.Object, name: str, message: bytes | None) -> N
     if _is_local(avatar):
         _write(avatar, name, message)
     elif scene := _own_scene(avatar):
-        _write(scene, f"{name} {avatar.name}", message or b"")
+        label = _label(scene, avatar)
+        scene[f"{_WHOSE} {label}"] = avatar
+        _write(scene, f"{name} {label}", message or b"")
 
 
 def _read_shot(avatar: bpy.types.Object, name: str) -> bytes | None:
     if _is_local(avatar):
         return avatar.get(name)
     scene = _own_scene(avatar)
-    kept = scene.get(f"{name} {avatar.name}") if scene else None
+    kept = scene.get(f"{name} {_label(scene, avatar)}") if scene else None
     return avatar.get(name) if kept is None else kept or None
+
+
+def _label(scene: bpy.types.Scene, avatar: bpy.types.Object) -> str:
+    """By what a scene knows an avatar: the name that it had first, or the next that no other had."""
+    prefix = f"{_WHOSE} "
+    taken = {key.removeprefix(prefix): owner for key, owner in scene.items() if key.startswith(prefix)}
+    for label, owner in taken.items():
+        if owner == avatar:
+            return label
+    label, number = avatar.name, 0
+    while taken.get(label) is not None:
+        number += 1
+        label = f"{avatar.name} {number}"
+    return label
 
 
 def _is_local(avatar: bpy.types.Object) -> bool:

@@ -3,6 +3,7 @@
 import bpy
 import numpy as np
 import pytest
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import storage
 from mathutils import Quaternion
 
 from .performers import *  # noqa: F403
@@ -117,6 +118,34 @@ def test_overrides(library, rig_only, tmp_path):
             bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
         settle()
         assert_apart(*(bpy.data.objects[name, None] for name in names))
+
+
+def test_an_override_is_another_person(library, tmp_path):
+    name = overridden(library).name
+    settle()
+    rig = bpy.data.objects[name, None]
+    eye = rig.data.bones["left_eye"].head_local.copy()
+    rig.emo_avatar.identity[0] = 3.0
+    moved = rig.data.bones["left_eye"].head_local.copy()
+    assert moved != eye
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
+    rig = bpy.data.objects[name, None]
+    assert rig.emo_avatar.identity[0] == 3.0 and rig.data.bones["left_eye"].head_local == moved
+
+
+def test_motion_of_an_override_follows_its_name(library, tmp_path):
+    for rig in [overridden(library) for _ in range(2)]:
+        storage.write_motion(rig, rig.name.encode())
+    first, second = (bpy.data.objects[name, None] for name in ("Ann", "Ann.001"))
+    first.name = "Bob"
+    second.name = "Ann"
+    assert (storage.read_motion(first), storage.read_motion(second)) == (b"Ann", b"Ann.001")
+    storage.write_motion(second, b"new")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
+    assert storage.read_motion(bpy.data.objects["Bob", None]) == b"Ann"
+    assert storage.read_motion(bpy.data.objects["Ann", None]) == b"new"
 
 
 @pytest.mark.parametrize("linked", [False, True], ids=["copied", "linked"])

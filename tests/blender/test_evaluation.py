@@ -288,6 +288,16 @@ def test_faces_that_shape_keys_cannot_show_are_said(scene, avatar):
     assert evaluation.notice(avatar) == ""
 
 
+def test_shape_keys_that_the_artist_has_removed_are_not_missed(scene, avatar):
+    head = avatar.emo_avatar.head
+    head.shape_key_remove(head.data.shape_keys.key_blocks["expr_010"])
+    avatar.emo_avatar.blink = 1.0
+    settle()
+    assert evaluation.trouble(avatar) == ""
+    blocks = head.data.shape_keys.key_blocks
+    assert np.linalg.norm([block.value for block in blocks]) > 1
+
+
 def test_damaged_data_is_said_and_not_thrown(scene, avatar, backend):
     avatar.data["emo_avatar_head"] = b"not it"
     evaluation.mark(avatar)

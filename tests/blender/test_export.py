@@ -124,6 +124,44 @@ def test_meshes_come_back_where_they_were(scene, head, tmp_path, format_name, su
             assert farthest(points, after) < EXACT, frame
 
 
+@pytest.mark.parametrize(
+    ("format_name", "suffix", "importer"),
+    [("USD", ".usdz", "wm.usd_import"), ("GLTF", ".glb", "import_scene.gltf"), ("FBX", ".fbx", "import_scene.fbx")],
+)
+def test_the_texture_of_an_open_head_goes_along(scene, tmp_path, format_name, suffix, importer):
+    """It is packed as a JPEG."""
+    bpy.ops.emo_avatar.add_open_head(name="Ann")
+    (size,) = {image.size[:] for image in bpy.data.images if image.packed_file is not None}
+    path = exported(format_name, tmp_path / f"ann{suffix}", **FIRST_TWO)
+    images = set(bpy.data.images)
+    group, name = importer.split(".")
+    imported(getattr(getattr(bpy.ops, group), name), path)
+    assert any(image.size[:] == size for image in set(bpy.data.images) - images)
+
+
+@pytest.mark.parametrize("overridden", [False, True], ids=["linked", "overridden"])
+def test_avatars_of_libraries(scene, head, tmp_path, overridden):
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "library.blend"))
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    scene = bpy.context.scene
+    with bpy.data.libraries.load(str(tmp_path / "library.blend"), link=True) as (_, taken):
+        taken.collections = ["Ada"]
+    if overridden:
+        taken.collections[0].override_hierarchy_create(scene, bpy.context.view_layer, do_fully_editable=True)
+    else:
+        scene.collection.children.link(taken.collections[0])
+    scene.frame_start, scene.frame_end = FRAMES.start, FRAMES.stop - 1
+    mesh = next(thing for thing in scene.objects if thing.type == "MESH")
+    scene.render.fps = FPS
+    before = {frame: shown(mesh, frame) for frame in FRAMES}
+    assert np.abs(before[FRAMES[-1]] - before[FRAMES[0]]).max() > 0.02
+    path = exported("ALEMBIC", tmp_path / "ada.abc", avatars="ALL")
+    assert sorted(thing.name for thing in scene.objects) == ["Ada", "Ada Head"]
+    after = imported(lambda **kw: bpy.ops.wm.alembic_import(**kw, as_background_job=False), path)
+    for frame, points in before.items():
+        assert np.abs(shown(after, frame) - points).max() < EXACT
+
+
 def first_frame(mesh, format_name):
     """Where the importer has put the first frame."""
     if format_name in ("ALEMBIC", "USD"):
