@@ -21,6 +21,7 @@ EDGE = 3  # pixels of the matte's edge that are not trusted
 OCCLUSION = 0.0015  # metres that something must lie before a texel to hide it
 SHARP_ON_FACE, SHARP_ELSEWHERE = (0.25, 0.50), (0.02, 0.15)  # confidence from and at which single pixels are trusted
 MIRROR_TRUST = 0.6  # how much less the other side's colour counts: faces are lit from one side
+CERTAINTY = 0.7  # exponent of the confidence that smooth completion weights colours with; less: shaded sides count more
 STIFFNESS = 1.0  # of the smooth field against a fully trusted texel
 STEP = 0.010  # metres of depth between neighbouring pixels that make one an occluder
 CORNER_REACH = 0.004  # metres around the corners of the mouth
@@ -103,14 +104,14 @@ def complete_skin(prepared: PreparedHead, seen: Observation) -> np.ndarray:  # -
     """Colours of all texels, right for those of bare outer skin: observed ones fade into a smooth fill of the rest."""
     texels = prepared.texels
     outer = prepared.outer[texels.face] & ~seen.under_hair
-    own = np.where(outer, seen.confidence**1.5, 0)  # shaded sides must not outweigh what is seen well
+    own = np.where(outer, seen.confidence**CERTAINTY, 0)
     other = MIRROR_TRUST * np.where(outer, own[texels.mirror], 0)
     evidence = np.where((own >= other)[:, None], seen.rgb, seen.rgb[texels.mirror])
     weight = np.where(seen.brow, 0, np.maximum(own, other))
     ears = prepared.on_face["ears"][texels.face]
     fill = grow(prepared, evidence, np.where(ears, 0, weight), outer)  # light on an ear says nothing of the cheek
     fill[ears] = grow(prepared, evidence, weight, outer)[ears]
-    sharp = np.maximum(seen.sharpness, MIRROR_TRUST * seen.sharpness[texels.mirror])[:, None]
+    sharp = np.where(own >= other, seen.sharpness * outer, MIRROR_TRUST * seen.sharpness[texels.mirror])[:, None]
     sharp[prepared.on_face["lids"][texels.face]] = 0  # an open eye's lid is all crease and shadow
     return sharp * evidence + (1 - sharp) * (fill + _grain(prepared, seen, fill))
 

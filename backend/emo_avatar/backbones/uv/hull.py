@@ -10,6 +10,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d, minimum_filter1d
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import dijkstra
+from scipy.spatial import cKDTree
 
 from emo_avatar.backbones.uv.rays import DIRECTIONS, outermost, walk
 from emo_avatar.backbones.uv.view import MeshView, sample, smooth_over_mesh, vertex_normals
@@ -25,6 +26,8 @@ FRIZZ, INSET = 5, 1.5  # degrees and pixels by which the hull stays inside a rag
 BELOW_EARS = 20.0  # degrees under the horizontal through the ears over which hair stops clinging to the skull
 LEAST_COVERED = 0.15  # share of an ear under hair from which it is not just the hairline beside it
 GRAZING = 0.35  # cosine to the camera under which hair is behind a surface rather than on it
+SEEN_EAR = 0.3  # of what is seen of the other ear, under which the other tells how far hair covers both
+TURNED = 0.25  # by which the other side of a face must be seen better to say what the far side of a turned head wears
 
 
 def hair_vertices(view: MeshView, hair: np.ndarray, alpha: np.ndarray, head: HeadData) -> np.ndarray:  # [V]
@@ -39,9 +42,16 @@ def hair_vertices(view: MeshView, hair: np.ndarray, alpha: np.ndarray, head: Hea
     pixel, _ = view.camera.project(view.vertices)
     solid = sample(alpha, pixel) > 0.9
     values = np.where(seen & may_cover & solid, sample(hair, pixel), scalp) * outer
+    # What shows along the far cheek of a turned head is the hair behind it.
+    mirror = cKDTree(head.v_template).query(head.v_template * np.array([-1, 1, 1]))[1]
+    far = head.regions["face"] & (facing < GRAZING) & (facing[mirror] > facing + TURNED) & seen[mirror]
+    values = np.where(far, values[mirror], values)
     left = head.v_template[:, 0] > 0
-    for ear in (head.regions["ears"] & left, head.regions["ears"] & ~left):  # hair covers an ear from above
-        covered = values[ear & seen].mean() if (ear & seen).any() else 0.0
+    ears = head.regions["ears"] & left, head.regions["ears"] & ~left
+    better = max(ears, key=lambda ear: (ear & seen).sum())
+    for ear in ears:  # hair covers an ear from above
+        shown = (ear if (ear & seen).sum() > SEEN_EAR * (better & seen).sum() else better) & seen
+        covered = values[shown].mean() if shown.any() else 0.0
         height = view.vertices[:, 1]
         values[ear] = height[ear] > np.quantile(height[ear], 1 - covered) if covered > LEAST_COVERED else 0.0
     for name in ("lids", "lips", "neck", "collar"):

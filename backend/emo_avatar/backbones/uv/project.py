@@ -24,7 +24,8 @@ from emo_avatar.tracking.portrait import TrackedPortrait
 OUTLINE_SMOOTHING = (3.0, 2.0, 1.2, 1.2)  # degrees; each round corrects what smoothing left of the one before
 LEAST_TRUST = 0.3  # in the photo, for the shade of texels that it shows at a grazing angle
 RIM_TRUST = 1.0  # on white; less on dark surfaces, on which a bead of another colour shows more
-SIDE_OF_NECK = 0.8  # cosine between its surface and the view
+# Cosine between a neck's surface and the view: in its middle hair is a beard, and along its edge hair is behind it.
+SIDE_OF_NECK, EDGE_OF_NECK = 0.8, 0.35
 
 
 def outlined(
@@ -141,7 +142,7 @@ def _hair_before_neck(
     """
     neck = hull.covered & (prepared.on_face["neck"] | prepared.on_face["collar"])[hull.fragments.face]
     forward = hull.fragments.interpolate(hull.broad_normals, hull.faces) @ -hull.camera.viewmat[2, :3]
-    lateral = neck & (forward < SIDE_OF_NECK)
+    lateral = neck & (forward > EDGE_OF_NECK) & (forward < SIDE_OF_NECK)
     locks, _ = label((hair > 0.5) & (lateral | ~hull.covered))
     clear = np.bincount(locks.ravel(), ~hull.covered.ravel()) > 0.5 * np.bincount(locks.ravel())
     clear[0] = False

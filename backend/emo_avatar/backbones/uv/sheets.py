@@ -25,6 +25,8 @@ SEAM = 0.022  # metres over which a sheet leaves the depth of the surface that i
 VISIBLE_ALPHA, SOLID_ALPHA = 0.08, 0.9
 BACK_INSET = 5  # pixels within the outline, two standard deviations: seen from the front the back must not stick out
 BOTTOM = 40  # pixels
+RIM_SMOOTHING = 3.0  # pixels along an outline: the nearest surface jumps from an ear to the jaw
+RIM_DEPTH = 0.0010  # metres, standard deviation: seen from the side the rest of an outline must not be a row of beads
 STRIDE, BACK_STRIDE = 2, 3  # pixels per Gaussian
 EDGE = 3  # pixels beside the matte's edge in which every pixel has one
 SIGMA, BACK_SIGMA = 0.55, 0.75  # standard deviations in strides
@@ -70,20 +72,26 @@ def sheet_of(view: MeshView, alpha: np.ndarray, labels: Segmentation, head: Head
     hair = ear_plane - hair_bulge
     hair = hair + below_chin * (np.minimum(hair, torso - LOCK_BEFORE_TORSO) - hair)
     hair = hair + (1 - below_chin) * fade * (touched - hair) * _above_ears(view, head, row)
-    hair = np.where(view.covered, np.minimum(hair, view.fragments.depth - LOCK_BEFORE_SKIN), hair)
 
-    skin = touched + (1 - fade) * (torso - touched) * below_chin
+    outside = np.where(view.covered, 1e-3, 1)
+    along = blurred(outside * touched, RIM_SMOOTHING) / blurred(outside, RIM_SMOOTHING)
+    skin = along + (1 - fade) * (torso - along) * below_chin
     share = labels.probability
     off = ~view.covered & person
-    narrow = off & (share[..., 1] > 0.5) & ~grown(worn(off, NARROW), NARROW) & (to_mesh < 2 * NARROW)
-    hair = np.where(narrow, touched, hair)
-    front = blurred(share[..., 0] * skin + share[..., 1] * hair + share[..., 2] * torso, 1.5)
+    on_hair = share[nearest[0], nearest[1], 1] > 0.5  # where the surface ends in bare skin, the hair is behind it
+    narrow = off & (share[..., 1] > 0.5) & on_hair & ~grown(worn(off, NARROW), NARROW) & (to_mesh < 2 * NARROW)
+    # What hangs beside a jaw lies far behind it: between the two there is nothing, and no slope of single pixels.
+    hanging = np.maximum(share[..., 1] + share[..., 2], 1e-6)
+    loose = blurred((share[..., 1] * hair + share[..., 2] * torso) / hanging, 1.5)
+    loose = np.where(view.covered, np.minimum(loose, view.fragments.depth - LOCK_BEFORE_SKIN), loose)
+    bare = (share[..., 0] > 0.5) & ((to_mesh < 2 * NARROW) | (below_chin > 0))  # nobody's skin floats beside their face
+    front = np.where(bare, skin, np.where(narrow, along, loose))
     torso_share = below_chin * (1 - share[..., 1])
     back = (1 - torso_share) * (ear_plane + hair_bulge) + torso_share * (collar_plane + torso_bulge)
     return Sheet(
         front,
         np.maximum(back, front + LEAST_THICKNESS),
-        (share[..., 0] > 0.5) | narrow,
+        bare | narrow,
         torso_share > 0.5,
         view.fragments.face[nearest[0], nearest[1]],
     )
@@ -148,7 +156,7 @@ def sheet_splats(
     edge = front & grown(alpha < SOLID_ALPHA, EDGE) & ~sheet.rim
     broad = front & ~edge & ~sheet.rim & _grid(alpha.shape, STRIDE)
     return [
-        discs(front & sheet.rim, sheet.front, SKIN_SLOPE, SIGMA, Layer.RIM),
+        discs(front & sheet.rim, sheet.front, SKIN_SLOPE, SIGMA, Layer.RIM, RIM_DEPTH),
         discs(edge & sheet.torso, sheet.front, SLOPE, SIGMA, Layer.SHEET),
         discs(broad & sheet.torso, sheet.front, SLOPE, STRIDE * SIGMA, Layer.SHEET),
         discs(edge & ~sheet.torso, sheet.front, 0.0, SIGMA, Layer.SHEET, LOCK_DEPTH),
