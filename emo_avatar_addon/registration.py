@@ -22,6 +22,7 @@ FEATURES = (
     "ops.avatar_files",
     "timeline.handlers",
     "ops.emotions",
+    "ops.presets",
     "ops.pad",
     "ops.motion",
     "ops.bake",

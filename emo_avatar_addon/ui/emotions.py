@@ -7,6 +7,7 @@ import bpy
 from ..link import session
 from ..model.properties import EMOTIONS, active_avatar
 from ..ops.avatar import active
+from ..ops.presets import EMOAVATAR_PT_presets
 from ..timeline import bake, evaluation, presets
 from .main import CATEGORY, WRONG
 from .text import paragraph
@@ -28,6 +29,9 @@ class EMOAVATAR_PT_emotions(AvatarPanel, bpy.types.Panel):
     bl_idname = "EMOAVATAR_PT_emotions"
     bl_label = "Emotions"
     bl_order = 10
+
+    def draw_header_preset(self, context: Any) -> None:
+        EMOAVATAR_PT_presets.draw_panel_header(self.layout)
 
     def draw(self, context: Any) -> None:
         avatar = active(context)

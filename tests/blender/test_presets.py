@@ -1,10 +1,13 @@
-"""Blends as assets."""
+"""Blends as assets, and Blender's own presets."""
+
+from pathlib import Path
 
 import bpy
 import numpy as np
 import pytest
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.errors import AddonError
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.model.properties import EMOTIONS
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.ops import presets as preset_ops
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import keyframes, presets
 
 from .performers import *  # noqa: F403
@@ -83,3 +86,37 @@ def test_asset_shelf_names_the_asset(scene, avatar, tmp_path):
         bpy.ops.preferences.asset_library_remove(index=len(libraries) - 1)
     with pytest.raises(RuntimeError, match="no asset library"):
         ops.apply_asset(**named, relative_asset_identifier="faces/mine.blend/Action/Grief")
+
+
+# --- Blender's own presets
+
+
+def test_preset_is_kept_for_other_files_applied_and_removed(avatar):
+    avatar.emo_avatar.fear, avatar.emo_avatar.strength = 0.7, 0.5
+    assert bpy.ops.emo_avatar.add_preset(name="Stage fright") == {"FINISHED"}
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    bpy.ops.emo_avatar.add_open_head()
+    other = bpy.context.object
+    path = bpy.utils.preset_find("Stage_fright", preset_ops.FOLDER)
+    assert path
+    bpy.ops.ed.undo_push(message="before")
+    assert bpy.ops.emo_avatar.apply_preset("EXEC_DEFAULT", True, filepath=path) == {"FINISHED"}
+    assert (round(other.emo_avatar.fear, 5), other.emo_avatar.strength) == (0.7, 0.5)
+    bpy.ops.ed.undo()
+    assert bpy.context.object.emo_avatar.fear == 0.0
+    assert bpy.ops.emo_avatar.add_preset(name=Path(path).stem, remove_name=True) == {"FINISHED"}
+    assert not Path(path).exists()
+
+
+def test_preset_is_read_and_not_run(avatar, tmp_path):
+    path = tmp_path / "bad.py"
+    for text, why in (
+        ("import os\nos.remove('x')\n", "holds no emotions"),
+        ("settings.happy = __import__('os')\n", "damaged"),
+        ("(", "damaged"),
+    ):
+        path.write_text(text)
+        with pytest.raises(RuntimeError, match=why):
+            bpy.ops.emo_avatar.apply_preset(filepath=str(path))
+    with pytest.raises(RuntimeError, match="cannot be read"):
+        bpy.ops.emo_avatar.apply_preset(filepath=str(tmp_path / "none.py"))

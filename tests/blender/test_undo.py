@@ -34,7 +34,7 @@ OPERATORS = {
     "use_standard_view": {},
 }
 # What needs a file, a mouse or a clipboard: tested with those
-ELSEWHERE = {"paste", "avatar_from_portrait", "import_avatar", "import_motion", "pad"}
+ELSEWHERE = {"paste", "avatar_from_portrait", "import_avatar", "import_motion", "pad", "apply_preset"}
 
 
 @pytest.fixture
