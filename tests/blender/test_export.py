@@ -162,6 +162,23 @@ def test_avatars_of_libraries(scene, head, tmp_path, overridden):
         assert np.abs(shown(after, frame) - points).max() < EXACT
 
 
+@pytest.mark.parametrize(
+    ("format_name", "suffix", "importer"),
+    [
+        ("ALEMBIC", ".abc", lambda **kw: bpy.ops.wm.alembic_import(**kw, as_background_job=False)),
+        ("GLTF", ".glb", bpy.ops.import_scene.gltf),
+    ],
+)
+def test_a_head_that_splats_stand_for_in_viewports_is_exported(scene, head, tmp_path, format_name, suffix, importer):
+    mesh = head.emo_avatar.head
+    before = shown(mesh, FRAMES[0])
+    mesh.instance_type, mesh.show_instancer_for_viewport = "VERTS", False  # as the overlay does
+    path = exported(format_name, tmp_path / f"ada{suffix}", **FIRST_TWO)
+    assert mesh.instance_type == "VERTS"
+    head.hide_viewport = True
+    assert farthest(before, shown(imported(importer, path), FRAMES[0])) < 0.01
+
+
 def first_frame(mesh, format_name):
     """Where the importer has put the first frame."""
     if format_name in ("ALEMBIC", "USD"):
