@@ -105,8 +105,8 @@ class Screen:
         self.click_at(*self.find(label, area, wait))
 
     def click_at(self, x: int, y: int, button: int = 1) -> None:
-        # Blender takes the button under the pointer from the last movement that it has seen.
-        self._run(f"xdotool mousemove {x - 3} {y - 2} sleep 0.2 mousemove {x} {y} sleep 0.4 click {button} sleep 0.6")
+        # Blender takes the button under the pointer from the last movement that it has drawn.
+        self._run(f"xdotool mousemove {x - 3} {y - 2} sleep 0.4 mousemove {x} {y} sleep 0.8 click {button} sleep 0.6")
 
     def double_click_at(self, x: int, y: int) -> None:
         self.move(x - 3, y - 2)

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import shutil
@@ -151,18 +150,6 @@ def test_from_portrait_to_keyed_emotion(screen: Screen, folder: Path) -> None:
     until(folder, lambda: None, lambda state: state["splats"])  # without being asked for
     time.sleep(5)
     screen.shot("04-avatar")
-    x, y = screen.find("Splats", SIDEBAR)
-    offsets = itertools.cycle((30, 22, 14))  # of the box before the panel's name, which is read with it or without
-    for shown in (False, True):
-        until(
-            folder,
-            lambda: screen.click_at(x - next(offsets), y),
-            lambda state, shown=shown: state["splats"] == shown,
-        )
-        time.sleep(2)
-        screen.shot(f"05-{'splats' if shown else 'mesh'}")
-    open_panel(screen, "Splats", "Composite with Scene")
-
     # Before they are keyed: the colours of keyed fields disturb the reader.
     sliders = {name: screen.find(name, SIDEBAR) for name in ("Happy", "Surprised")}
     key_all = screen.find("Key All", SIDEBAR)
@@ -192,6 +179,8 @@ def test_from_portrait_to_keyed_emotion(screen: Screen, folder: Path) -> None:
         lambda: screen.click("Camera", (1000, 200, 310, 200)),
         lambda state: state["camera"].startswith("Portrait"),
     )
+
+    open_panel(screen, "Splats", "Composite with Scene")
 
     def choose_engine() -> None:
         screen.click("EEVEE", SIDEBAR)
