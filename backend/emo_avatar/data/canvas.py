@@ -135,10 +135,9 @@ def canvas() -> Canvas:
     azimuth = np.degrees(np.arctan2(np.abs(points[:, 0]), points[:, 2]))
     above_hairline = height - np.interp(azimuth, HAIRLINE_AZIMUTH, HAIRLINE_HEIGHT)
     ears = at(head.regions["ears"])
-    haired = (brow_distance(points, eyes) < BROW_REACH) & (points[:, 2] > 0.03) & (height > 0.009)
-    haired |= (above_hairline > -0.013) & (ears < 0.5)
-    shares = _pigments(shipped.reshape(-1, 3)[pixels])
-    melanin, blood, residue = (_without(values, haired, pixels) for values in shares)
+    painted = _haired(points, above_hairline, ears)
+    shares = pigments(shipped.reshape(-1, 3)[pixels], np.ones(len(pixels), bool))
+    melanin, blood, residue = (_without(values, painted, pixels) for values in shares)
     lining = at(head.regions["mouth_bag"] | head.regions["eye_sockets"])
     lips = smoothstep(0.1, 0.6, at(head.regions["lips"])) * smoothstep(0.25, 0.6, blood) * (lining < 0.5)
 
@@ -170,10 +169,25 @@ def canvas() -> Canvas:
 PUPIL_SHARE = PUPIL_ANGLE / IRIS_ANGLE
 
 
-def _pigments(colour: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # [N, 3] linear -> 3 x [N]
-    """Melanin, blood and what is neither of colours, beside those of ordinary skin."""
+def haired(canvas: Canvas) -> np.ndarray:  # [N] bool
+    """Where brows and hair may be painted on a texture."""
+    return _haired(canvas.points, canvas.above_hairline, canvas.ears)
+
+
+def _haired(points: np.ndarray, above_hairline: np.ndarray, ears: np.ndarray) -> np.ndarray:
+    head = open_head()
+    eyes = (head.J_regressor @ head.v_template)[3:5]
+    brow = (brow_distance(points, eyes) < BROW_REACH) & (points[:, 2] > 0.03) & (points[:, 1] - eyes[0, 1] > 0.009)
+    return brow | ((above_hairline > -0.013) & (ears < 0.5))
+
+
+def pigments(
+    colour: np.ndarray,  # [N, 3] linear
+    ordinary: np.ndarray,  # [N] bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # 3 x [N] float32
+    """Melanin, blood and what is neither of colours, beside those of the skin where it is ``ordinary``."""
     absorbed = -np.log(np.maximum(colour, 1e-3))
-    absorbed -= np.median(absorbed, axis=0)
+    absorbed -= np.median(absorbed[ordinary], axis=0)
     mix = np.stack([MELANIN, BLOOD, np.ones(3)], 1)
     # Grey is told from melanin by little; what can be melanin is.
     shares = absorbed @ np.linalg.pinv(np.concatenate([mix, np.diag([0.05, 0.05, 0.35])])).T[:3]

@@ -36,7 +36,7 @@ STYLES = (
     Style("short02", 1.6, 0.9),
     Style("short03", 0.5, 0.35),
     Style("short04", 1.6, 0.95),
-    Style("bob02", 0.35, 0.1),
+    Style("bob02", 0.2, 0.1),
     Style("afro01", 0.7, 0.5, curly=True),
     Style("long01", 1.6, 0.1),
     Style("ponytail01", 1.8, 0.15),

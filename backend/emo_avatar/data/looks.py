@@ -8,6 +8,7 @@ import numpy as np
 
 from emo_avatar.data.clothes import Clothes, draw_clothes
 from emo_avatar.data.complexion import Vessels
+from emo_avatar.data.complexions import complexion, complexion_for
 from emo_avatar.data.folds import Folds, draw_folds
 from emo_avatar.data.hair import STYLES, Style
 from emo_avatar.data.makehuman import is_there
@@ -82,7 +83,9 @@ def draw_look(seed: int) -> Look:
         segments=4,
     )
     name, eyes = _eye_colour(rng, melanin)
-    albedo = paint_person(skin, hair_colour, cropped, brows, eyes, [seed, 12])
+    sampled, share = complexion_for(rng, age, melanin, masculine), rng.uniform(0.3, 1.0)
+    uneven = np.float32(share) * complexion(sampled) if is_there() else None
+    albedo = paint_person(skin, hair_colour, cropped, brows, eyes, [seed, 12], uneven)
     oily = float(np.exp(rng.normal(-0.2 * age, 0.3)))
     return Look(
         albedo=albedo,

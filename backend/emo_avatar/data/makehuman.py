@@ -56,6 +56,15 @@ def skin_index() -> np.ndarray:  # [S] int64
     return read_npz(makehuman_path(), max_bytes=_MAX_BYTES)["skin"].astype(np.int64)
 
 
+@functools.cache
+def base_uv() -> np.ndarray:  # [S, 2] v up
+    """Where MakeHuman's skins have the first S vertices of the open head; on seams, on one side of them."""
+    rows = np.array(_base()["faces"]).reshape(-1, _QUAD_LENGTH)
+    uv = np.zeros((len(_base_vertices()), 2))
+    uv[rows[:, 1:5]] = np.array(_base()["uvs"][0]).reshape(-1, 2)[rows[:, 6:10]]
+    return uv[skin_index()]
+
+
 @functools.lru_cache(maxsize=16)
 def proxy(name: str) -> Proxy:
     """Hair by its name in MakeHuman."""

@@ -75,7 +75,7 @@ def paint_person(
     """The atlas of one person.
 
     ``cropped`` is how densely short hair covers the scalp, ``complexion [N, 2]`` what melanin and blood a sampled skin
-    adds, see ``sampled_skins``.
+    adds, see ``complexions``.
     """
     c = canvas()
     melanin, blood = _pigment_maps(c, skin, complexion)

@@ -21,6 +21,7 @@ from emo_avatar.render.splat.threads import claim, share_out
 STRIP = 64  # rows that a thread claims at a time
 OPAQUE = 0.5  # opacity from which a triangle casts a shadow
 FAINT = 0.02  # opacity below which nothing is drawn
+LIFT = 0.003  # metres that a surface must stand before hair to hide it: a scalp does not come through its hair
 SHADOW_BIAS = 0.008  # metres: hair is no solid surface, light enters it
 WRAP = 0.5
 SHARP, SOFT = 80.0, 14.0  # exponents of the two highlights
@@ -114,7 +115,7 @@ def draw_cards(
 @kernel
 def _draw(counter, order, points, faces, uv, uv_faces, texture, light, depth, picture):
     height, width = depth.shape
-    one, zero = np.float32(1), np.float32(0)
+    one, zero, lift = np.float32(1), np.float32(0), np.float32(LIFT)
     while True:
         top = claim(counter) * STRIP
         if top >= height:
@@ -148,7 +149,7 @@ def _draw(counter, order, points, faces, uv, uv_faces, texture, light, depth, pi
                     if wa < zero or wb < zero or wc < zero:
                         continue
                     z = one / (wa * az + wb * bz + wc * cz)
-                    if z >= depth[y, x]:
+                    if z >= depth[y, x] + lift:
                         continue
                     wa, wb, wc = wa * az * z, wb * bz * z, wc * cz * z
                     ta, tb, tc = uv_faces[t, 0], uv_faces[t, 1], uv_faces[t, 2]

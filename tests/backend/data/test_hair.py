@@ -2,11 +2,20 @@ from dataclasses import replace
 
 import numpy as np
 
+from emo_avatar.data.canvas import canvas
+from emo_avatar.data.complexions import complexion
 from emo_avatar.data.hair import STYLES, fit_hair
 from emo_avatar.data.studio import draw_setting, shoot
 from emo_avatar.data.subjects import draw_subject
 from emo_avatar.head.data import open_head
 from emo_avatar.motion.flame_sequence import FlameSequence
+
+
+def test_sampled_skins_are_uneven_but_no_other_colour(makehuman_files):
+    for name in ("young_caucasian_female2", "old_african_male"):
+        added = complexion(name).astype(float)
+        assert added.shape == (len(canvas().pixels), 2) and 0.03 < added.std() < 0.2
+        assert np.abs(np.median(added, axis=0)).max() < 0.1 and np.abs(added).max() < 0.36
 
 
 def styles(**wanted):
