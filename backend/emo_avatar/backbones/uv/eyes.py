@@ -17,8 +17,8 @@ RING = 4.0  # degrees per step of the radial profile
 SCLERA_FROM = 32.0  # degrees from the pupil's centre beyond which an eyeball is white
 LEAST_SIGHTINGS = 4  # texels of a ring that must be seen for it to have a colour of its own
 WITHOUT_CATCHLIGHTS = 40  # percentile of a ring's colours
-IN_SHADE, CATCHLIGHT = 75, 97  # percentiles of the white's brightness under and over which it is shaded, or reflects
-REDNESS = 0.6  # share of the white's tint that is kept: what the corners and the rims of the lids lend it is too much
+IN_SHADE, CATCHLIGHT = 85, 97  # percentiles of the white's brightness under and over which it is shaded, or reflects
+REDNESS = 0.45  # share of the white's tint that is kept: what the corners and the rims of the lids lend it is too much
 # For eyes that are hidden or shut: pupil, iris, limbus, sclera.
 DEFAULT_ANGLES = (0.0, 9.0, 13.0, 25.0, 29.0, 34.0)
 DEFAULT_PROFILE = np.array(

@@ -14,7 +14,7 @@ from emo_avatar.backbones.uv.splats import Layer, Splats
 from emo_avatar.backbones.uv.view import MeshView
 
 LASH_PIXELS = 2.6  # width of the band along the lids in which dark pixels of the eye are lashes or their shadow
-DARK = 0.75  # of the brightness that the eyeball has there, under which such a pixel belongs to the lid
+DARK = 0.88  # of the brightness that the eyeball has there, under which such a pixel belongs to the lid
 LASH_LINE = 0.0009  # metres from the rim of a lid over which the line fades
 LASH_PERCENTILE, LASH_BRIGHTEST = 10, 0.3  # how dark the line is: as the darkest pixels along the slit
 LIFT = 0.0015  # metres that they come forward, before the lid that carries them
