@@ -96,5 +96,6 @@ def _facts(avatar: Avatar, file: Path) -> dict[str, Any]:
         "sh_degree": avatar.gaussians.sh_degree,
         "triangles": len(avatar.rig.faces),
         "has_photo": avatar.photo is not None,
+        "emotion_appearance": avatar.look is not None,
         "bytes": file.stat().st_size,
     }

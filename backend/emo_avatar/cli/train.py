@@ -65,6 +65,12 @@ def uv(
         typer.Option("-o", "--output", metavar="W.safetensors", help="Where to; the shipped file by default."),
     ] = None,
     people: Annotated[int, typer.Option(min=1, max=1_000_000, help="Portraits to learn from.")] = 200,
+    kept: Annotated[
+        int, typer.Option(min=0, max=1000, help="Moments of each to keep photographs of; 0: new ones in every step.")
+    ] = 0,
+    begin: Annotated[
+        Path | None, typer.Option("--from", metavar="W.safetensors", help="Weights to begin with.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=2, max=10_000_000, help="One portrait each.")] = 4000,
     minutes: Annotated[float | None, typer.Option(min=0, help="To stop after; --resume goes on.")] = None,
     workers: Annotated[int, typer.Option(min=0, max=256, help="Processes that draw and photograph people.")] = 1,
@@ -78,8 +84,8 @@ def uv(
     path = output(out, ".safetensors") if out else WEIGHTS_PATH
     settings = run_settings(steps, minutes, workers)
     with progress_bar("Training") as report:
-        training = UVTraining(emotion, people)
-        complete = train_uv(path, training, settings, device=target, resume=resume, progress=report)
+        training = UVTraining(emotion, people, kept=kept)
+        complete = train_uv(path, training, settings, device=target, resume=resume, begin=begin, progress=report)
     say(f"{path}: {path.stat().st_size / 1e6:.1f} MB.")
     if not complete:
         say("Training is not complete; the same command with --resume goes on.")

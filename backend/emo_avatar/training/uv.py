@@ -32,6 +32,7 @@ from emo_avatar.backbones.uv.learned import (
     Places,
     coloured,
     completed,
+    load_network,
     network_of,
     photo_tensor,
     places_of,
@@ -77,6 +78,7 @@ class UVTraining:
     emotion: bool = False  # targets in other moods, or in the neutral one alone
     people: int = 200  # source portraits, each of another person
     size: int = 256  # pixels of targets
+    kept: int = 0  # moments of each person that are photographed in all moods, once; 0: anew in every step
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +112,15 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
+class Colours:
+    """What a photograph in some mood says of the texels' colours."""
+
+    weights: np.ndarray  # [6] the mood
+    change: np.ndarray  # [N, 3] log of the factor between the analytic colours and the photograph's, where it
+    seen: np.ndarray  # [N] bool, shows them
+
+
+@dataclass(frozen=True, eq=False)
 class View:
     """A photograph to be explained, and the avatar's texels there before the network's change."""
 
@@ -118,18 +129,17 @@ class View:
     camera: Camera
     rgb: np.ndarray  # [H, W, 3]
     covered: np.ndarray  # [H, W] bool, pixels of the head itself, not of hair beside it
-    weights: np.ndarray  # [6]
-    change: np.ndarray  # [N, 3] log of the factor between the texels' colours and the photograph's, where it
-    seen: np.ndarray  # [N] shows them
+    colours: Colours
 
 
 @dataclass(frozen=True, eq=False)
 class UVBatch:
-    """Views of one person at one instant, in the same camera: neutral first, then (with emotion) in another mood."""
+    """One person at one instant in one camera: neutral first, then (with emotion) in other moods."""
 
     source: Source
-    views: tuple[View, ...]
-    pictured: int  # which of them is drawn and compared as a picture, beside the colours of texels
+    colours: tuple[Colours, ...]
+    view: View | None = None  # one of these photographs, to be compared as a picture as well
+    of: int = 0  # which of them
 
 
 @dataclass(frozen=True)
@@ -143,18 +153,41 @@ class DrawUV:
         s = self.settings
         rng = np.random.default_rng([17, step, rank])
         seed = int(rng.integers(s.people))
-        source, person = self.source(seed), studied(seed)
+        source = self.source(seed)
+        if s.kept:
+            return UVBatch(source, self.kept(seed, int(rng.integers(s.kept)), source))
+        person = studied(seed)
         rig, moment = person.rig(source), person.moment(rng)
         elsewhere = replace(draw_setting(rng, person.subject, s.size), light=person.setting.light)
-        moods = (False, True) if s.emotion else (False,)
+        moods = (None, int(rng.integers(len(EMOTIONS)))) if s.emotion else (None,)
         views = [person.view(rig, source, *person.frame(rng, moment, mood), elsewhere) for mood in moods]
-        return UVBatch(source, tuple(views), int(rng.integers(len(views))))
+        of = int(rng.integers(len(views)))
+        return UVBatch(source, tuple(view.colours for view in views), views[of], of)
 
     def source(self, seed: int) -> Source:
         path = self.folder / f"{seed}.npz"
         if not path.exists():
             studied(seed).portrait().write(path)
         return Source.read(path)
+
+    def kept(self, seed: int, number: int, source: Source) -> tuple[Colours, ...]:
+        """One of a person's moments in every mood; photographed when it is first asked for."""
+        moods = (None, *range(len(EMOTIONS))) if self.settings.emotion else (None,)
+        path = self.folder / f"{seed}-{number}-{len(moods)}.npz"
+        if not path.exists():
+            rng, person = np.random.default_rng([20, seed, number]), studied(seed)
+            rig, moment = person.rig(source), person.moment(rng)
+            elsewhere = replace(draw_setting(rng, person.subject, self.settings.size), light=person.setting.light)
+            seen = [person.view(rig, source, *person.frame(rng, moment, m), elsewhere).colours for m in moods]
+            with whole_file(path) as temporary, temporary.open("wb") as file:
+                np.savez(
+                    file,
+                    weights=np.stack([x.weights for x in seen]),
+                    change=np.stack([x.change for x in seen]).astype(np.float16),
+                    seen=np.stack([x.seen for x in seen]),
+                )
+        with np.load(path) as arrays:
+            return tuple(Colours(*x) for x in zip(arrays["weights"], arrays["change"], arrays["seen"], strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,12 +205,12 @@ class Studied:
         """Any of them."""
         return int(rng.integers(len(self.sequence)))
 
-    def frame(self, rng: np.random.Generator, moment: int, emotional: bool) -> tuple[FlameSequence, np.ndarray]:
-        """That moment, and the emotion that it is under: ``[6]``, one of them, or none."""
+    def frame(self, rng: np.random.Generator, moment: int, emotion: int | None) -> tuple[FlameSequence, np.ndarray]:
+        """That moment under an emotion of some strength, and its weights ``[6]``; None is neutral."""
         neutral, weights = self.sequence.frame(None, moment)
-        if not emotional:
+        if emotion is None:
             return neutral, weights
-        felt, weights = self.sequence.frame(int(rng.integers(len(EMOTIONS))), moment)
+        felt, weights = self.sequence.frame(emotion, moment)
         strength = np.float32(rng.choice(STRENGTHS, p=STRENGTH_SHARES))
         expression = neutral.expression + strength * (felt.expression - neutral.expression)
         jaw = neutral.jaw_pose + strength * (felt.jaw_pose - neutral.jaw_pose)
@@ -186,7 +219,8 @@ class Studied:
     def portrait(self) -> Source:
         """The source: photographed, and understood by the analytic backbone."""
         rng = np.random.default_rng([19, self.subject.seed])
-        frame, weights = self.frame(rng, self.moment(rng), rng.random() > NEUTRAL_SHARE)
+        emotion = None if rng.random() < NEUTRAL_SHARE else int(rng.integers(len(EMOTIONS)))
+        frame, weights = self.frame(rng, self.moment(rng), emotion)
         shot = shoot(self.subject, frame, weights, self.setting)
         portrait = portrait_of(self.subject, shot, rng)
         prepared = prepare_head(open_head())
@@ -225,10 +259,8 @@ class Studied:
         shown = sample(shot.rgb, pixel)
         own = texels.sh[:, 0].numpy() * SH_C0 + 0.5
         change = np.log((np.clip(shown, 0, 1) + DARK) / (np.clip(own, 0, 1) + DARK))
-        return View(
-            texels, shot.vertices, setting.camera, shot.rgb, view.covered, weights,
-            change.astype(np.float32), seen.astype(np.float32),
-        )  # fmt: skip
+        colours = Colours(weights, change.astype(np.float32), seen)
+        return View(texels, shot.vertices, setting.camera, shot.rgb, view.covered, colours)
 
 
 @functools.lru_cache(maxsize=72)  # of some 70 MB each
@@ -257,8 +289,9 @@ def _drawn() -> np.ndarray:  # [F] bool
 class UVTask:
     """The network and its loss, for `training.run`."""
 
-    def __init__(self, settings: UVTraining, folder: Path) -> None:
-        self.model: UVNetwork = network_of(open_head())
+    def __init__(self, settings: UVTraining, folder: Path, begin: Path | None = None) -> None:
+        """``begin`` are weights to start from."""
+        self.model: UVNetwork = load_network(begin) if begin else network_of(open_head())
         self.draw = DrawUV(settings, folder)
         parts = json.dumps(asdict(settings), sort_keys=True), atlas_fingerprint(open_head())
         recipes = RECIPES_PATH.read_bytes().replace(b"\r\n", b"\n")
@@ -278,40 +311,41 @@ class UVTask:
         maps, where = source.maps.channels()[None].to(device), source.maps.places()[None].to(device)
         photo = torch.from_numpy(source.photo.astype(np.float32))[None].to(device)
         encoded = self.model.encode(maps, where, photo)
-        felt = [np.zeros(len(EMOTIONS), np.float32), *(view.weights for view in batch.views if view.weights.any())]
-        raw = self.model.decode(encoded.expand(len(felt)), _tensor(np.stack(felt), device)).float()
-        neutral, under = said_of(raw[0], places), iter(raw[1:])
-        feelings = [next(under) if view.weights.any() else raw[0] for view in batch.views]
-        view = batch.views[batch.pictured]
-        shown, alpha = self._shown(view, neutral, feelings[batch.pictured], places, device)
-        wanted, head = _tensor(view.rgb, device), _tensor(view.covered, device)
+        weights = _tensor(np.stack([colours.weights for colours in batch.colours]), device)
+        raw = self.model.decode(encoded.expand(len(weights)), weights).float()
+        said = [said_of(x, places) for x in raw]
+        terms = self._colours(batch.colours, said, places, device) | {"restraint": RESTRAINT * raw.square().mean()}
+        if batch.view is None:
+            return terms
+        shown, alpha = self._shown(batch.view, said[0], said[batch.of], places, device)
+        wanted, head = _tensor(batch.view.rgb, device), _tensor(batch.view.covered, device)
         error = (shown - wanted) * head[..., None]
-        return {
+        return terms | {
             "photometric": PHOTOMETRIC * error.square().mean(),
             "gradient": GRADIENT * _gradients(error),
             "mask": MASK * (alpha - head).square().mean(),
-            **self._colours(batch.views, neutral, [said_of(x, places) for x in feelings], places, device),
-            "restraint": RESTRAINT * raw.square().mean(),
         }
 
     def _colours(
-        self, views: Sequence[View], neutral: Residuals, said: Sequence[Residuals], places: Places, device: torch.device
+        self, photographs: Sequence[Colours], said: Sequence[Residuals], places: Places, device: torch.device
     ) -> dict[str, Tensor]:
         """Errors of texels' colours where photographs show them: of the neutral ones, and of what emotion changes.
 
         The latter is the difference of two photographs that differ in nothing else, so that what is wrong with the
         avatar itself is not in it.
         """
-        change, seen = _tensor(views[0].change, device), _tensor(views[0].seen, device) * places.outer
+        plain, neutral = photographs[0], said[0]
+        change, seen = _tensor(plain.change, device), _tensor(plain.seen, device) * places.outer
         terms = {"completion": COMPLETION * _robust(neutral.gain - change, seen)}
-        if len(views) > 1:
-            wanted = _tensor(views[1].change, device) - change
-            both = seen * _tensor(views[1].seen, device) * places.reach
-            terms["emotion"] = EMOTION * _robust(said[1].gain - neutral.gain - wanted, both)
-        return terms
+        felt = []
+        for colours, under in zip(photographs[1:], said[1:], strict=True):
+            wanted = _tensor(colours.change, device) - change
+            both = seen * _tensor(colours.seen, device) * places.reach
+            felt.append(_robust(under.gain - neutral.gain - wanted, both))
+        return terms | ({"emotion": EMOTION * torch.stack(felt).mean()} if felt else {})
 
     def _shown(
-        self, view: View, neutral: Residuals, said: Tensor, places: Places, device: torch.device
+        self, view: View, neutral: Residuals, said: Residuals, places: Places, device: torch.device
     ) -> tuple[Tensor, Tensor]:
         """The picture of the avatar's texels, before black, and its alpha.
 
@@ -323,7 +357,7 @@ class UVTask:
         texels = completed(
             view.texels.to(device), frames, replace(neutral, gain=torch.zeros_like(neutral.gain)), places.hidden
         )
-        change = said_of(said, places).gain - neutral.gain
+        change = said.gain - neutral.gain
         gain = neutral.gain * places.outer[:, None] + places.reach[:, None] * change
         render = rasterize(replace(texels, sh=coloured(texels.sh, gain)), view.camera)
         return render.rgb, render.alpha
@@ -366,6 +400,7 @@ def train_uv(
     *,
     device: torch.device | str = "cpu",
     resume: bool = False,
+    begin: Path | None = None,
     progress: Progress = lambda fraction, doing: None,
 ) -> bool:
     """Train and write the weights; whether that is complete (else it can be resumed, and the weights are a preview).
@@ -375,7 +410,7 @@ def train_uv(
     training, settings = training or UVTraining(), settings or run_settings()
     folder = output.with_suffix(".sources")
     folder.mkdir(parents=True, exist_ok=True)
-    task = UVTask(training, folder)
+    task = UVTask(training, folder, begin)
     if int(os.environ.get("RANK", 0)) == 0:
         progress(0.0, "drawing people")
     result = run(task, output, settings, device=device, resume=resume, progress=progress)
