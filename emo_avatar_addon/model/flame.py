@@ -30,6 +30,28 @@ _STILL = 1e-6  # radians, or metres: what moves less does not move
 
 
 @dataclass(frozen=True)
+class Poses:
+    """T frames of FLAME parameters: metres, axis-angle radians, FLAME axes; `eyes_pose` is left then right."""
+
+    expression: np.ndarray  # [T, 100]
+    jaw_pose: np.ndarray  # [T, 3]
+    neck_pose: np.ndarray  # [T, 3]
+    rotation: np.ndarray  # [T, 3] of the whole head
+    translation: np.ndarray  # [T, 3]
+    eyes_pose: np.ndarray  # [T, 6]
+
+    def __len__(self) -> int:
+        return len(self.expression)
+
+    @property
+    def joints(self) -> np.ndarray:  # [T, 5, 3] float64
+        """How each joint turns, in the order of `JOINTS`."""
+        eyes = self.eyes_pose
+        turns = [self.rotation, self.neck_pose, self.jaw_pose, eyes[:, :3], eyes[:, 3:]]
+        return np.stack(turns, axis=1).astype(np.float64)
+
+
+@dataclass(frozen=True)
 class Kinematics:
     """Where a person's joints are."""
 
@@ -58,54 +80,36 @@ def kinematics(head: HeadArrays) -> Kinematics:
     )
 
 
-def rig_values(
-    kinematics: Kinematics,
-    *,
-    expression: np.ndarray,  # [T, 100]
-    jaw: np.ndarray,  # [T, 3]
-    neck: np.ndarray,  # [T, 3]
-    rotation: np.ndarray,  # [T, 3] of the whole head
-    translation: np.ndarray,  # [T, 3] metres
-    eyes: np.ndarray,  # [T, 6] left, right
-) -> RigValues:
+def rig_values(kinematics: Kinematics, poses: Poses) -> RigValues:
     """The values with which Blender's rig takes FLAME's pose.
 
     FLAME's joints move with the expression, Blender's bones stay at rest: turning by R about a joint that has moved by
     d is turning about its rest place and then moving by (I - R) d.
     """
-    pose = np.stack([rotation, neck, jaw, eyes[:, :3], eyes[:, 3:]], axis=1).astype(np.float64)  # [T, 5, 3]
+    pose = poses.joints  # [T, 5, 3]
     change = rotation_matrices(pose) - np.eye(3)  # [T, 5, 3, 3] R - I
-    moved = np.tensordot(expression.astype(np.float64), kinematics.joint_dirs, (1, 2))  # [T, 5, 3]
+    moved = np.tensordot(poses.expression.astype(np.float64), kinematics.joint_dirs, (1, 2))  # [T, 5, 3]
     locations = -(change @ moved[..., None])[..., 0]
-    locations[:, 0] += translation
+    locations[:, 0] += poses.translation
     correctives = change[:, 1:].reshape(len(pose), N_POSE)
     largest = np.maximum(np.abs(pose).max(axis=(0, 2), initial=0.0), np.abs(locations).max(axis=(0, 2), initial=0.0))
     return RigValues(
-        shape_keys=np.concatenate([expression, correctives], axis=1).astype(np.float32),
+        shape_keys=np.concatenate([poses.expression, correctives], axis=1).astype(np.float32),
         locations=_in_bone_axes(locations).astype(np.float32),
         quaternions=quaternions(_in_bone_axes(pose)).astype(np.float32),
         moves=largest > _STILL,
     )
 
 
-def joint_transforms(
-    kinematics: Kinematics,
-    *,
-    expression: np.ndarray,  # [T, 100]
-    jaw: np.ndarray,  # [T, 3]
-    neck: np.ndarray,  # [T, 3]
-    rotation: np.ndarray,  # [T, 3]
-    translation: np.ndarray,  # [T, 3] metres
-    eyes: np.ndarray,  # [T, 6]
-) -> np.ndarray:  # [T, 5, 4, 4]
+def joint_transforms(kinematics: Kinematics, poses: Poses) -> np.ndarray:  # [T, 5, 4, 4]
     """For each joint the transform that takes a point of the unposed head along with it."""
-    pose = np.stack([rotation, neck, jaw, eyes[:, :3], eyes[:, 3:]], axis=1).astype(np.float64)
-    turns = rotation_matrices(pose)  # [T, 5, 3, 3]
-    joints = kinematics.joints + np.tensordot(expression.astype(np.float64), kinematics.joint_dirs, (1, 2))  # [T, 5, 3]
+    turns = rotation_matrices(poses.joints)  # [T, 5, 3, 3]
+    moved = np.tensordot(poses.expression.astype(np.float64), kinematics.joint_dirs, (1, 2))  # [T, 5, 3]
+    joints = kinematics.joints + moved
     local = np.zeros((*turns.shape[:2], 4, 4))
     local[..., :3, :3] = turns
     local[..., :3, 3] = joints - (turns @ joints[..., None])[..., 0]
-    local[:, 0, :3, 3] += translation
+    local[:, 0, :3, 3] += poses.translation
     local[..., 3, 3] = 1.0
     world = local.copy()
     for joint, parent in enumerate(PARENTS):
@@ -114,26 +118,16 @@ def joint_transforms(
     return world
 
 
-def vertices(
-    head: HeadArrays,
-    *,
-    expression: np.ndarray,  # [T, 100]
-    jaw: np.ndarray,  # [T, 3]
-    neck: np.ndarray,  # [T, 3]
-    rotation: np.ndarray,  # [T, 3]
-    translation: np.ndarray,  # [T, 3] metres
-    eyes: np.ndarray,  # [T, 6]
-) -> np.ndarray:  # [T, V, 3] float32
+def vertices(head: HeadArrays, poses: Poses) -> np.ndarray:  # [T, V, 3] float32
     """The posed head: blend shapes, pose correctives and linear blend skinning."""
-    pose = {"jaw": jaw, "neck": neck, "rotation": rotation, "translation": translation, "eyes": eyes}
-    world = joint_transforms(kinematics(head), expression=expression, **pose)  # [T, 5, 4, 4]
-    turns = rotation_matrices(np.stack([neck, jaw, eyes[:, :3], eyes[:, 3:]], axis=1))
+    world = joint_transforms(kinematics(head), poses)  # [T, 5, 4, 4]
+    turns = rotation_matrices(poses.joints[:, 1:])
     correctives = (turns - np.eye(3)).reshape(len(turns), N_POSE).astype(np.float32)
     frames = np.empty((len(turns), *head.v_template.shape), np.float32)
     for t, transforms in enumerate(world.astype(np.float32)):
-        unposed = head.v_template + head.expression_dirs @ expression[t] + head.posedirs @ correctives[t]  # [V, 3]
+        moved = head.expression_dirs @ poses.expression[t] + head.posedirs @ correctives[t]  # [V, 3]
         blended = np.tensordot(head.weights, transforms[:, :3], 1)  # [V, 3, 4]
-        frames[t] = (blended[..., :3] @ unposed[..., None])[..., 0] + blended[..., 3]
+        frames[t] = (blended[..., :3] @ (head.v_template + moved)[..., None])[..., 0] + blended[..., 3]
     return frames
 
 

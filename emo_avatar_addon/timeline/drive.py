@@ -47,7 +47,7 @@ class Drive:
         """The part from row `first` up to, not including, `last`, as far as there is any."""
         some = slice(max(first, 0), last)
         parts = {name: getattr(self, name)[some] for name in ("weights", "blink", "gaze", "target")}
-        motion = Motion(self.fps, **{name: values[some] for name, values in self.motion.arrays().items()})
+        motion = Motion(fps=self.fps, **{name: values[some] for name, values in self.motion.arrays().items()})
         return Drive(rig=self.rig, start=self.start + some.start, motion=motion, **parts)
 
     def similar(self, other: Drive) -> bool:

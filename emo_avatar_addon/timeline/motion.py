@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from ..model.flame import Poses
 from .rotations import between
 
 WIDTHS = {"expression": 100, "jaw_pose": 3, "neck_pose": 3, "rotation": 3, "translation": 3, "eyes_pose": 6}
@@ -14,24 +15,15 @@ _LINEAR = ("expression", "translation")  # the others are axis-angle
 
 
 @dataclass(frozen=True)
-class Motion:
-    """T frames of FLAME parameters: metres, axis-angle radians, FLAME axes; `eyes_pose` is left then right."""
+class Motion(Poses):
+    """Poses at a rate."""
 
     fps: float
-    expression: np.ndarray  # [T, 100]
-    jaw_pose: np.ndarray  # [T, 3]
-    neck_pose: np.ndarray  # [T, 3]
-    rotation: np.ndarray  # [T, 3]
-    translation: np.ndarray  # [T, 3]
-    eyes_pose: np.ndarray  # [T, 6]
-
-    def __len__(self) -> int:
-        return len(self.expression)
 
     @classmethod
     def still(cls, frames: int, fps: float) -> Motion:
         """The neutral head at rest."""
-        return cls(fps, **{name: np.zeros((frames, width), np.float32) for name, width in WIDTHS.items()})
+        return cls(fps=fps, **{name: np.zeros((frames, width), np.float32) for name, width in WIDTHS.items()})
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], fps: float) -> Motion:
@@ -47,7 +39,7 @@ class Motion:
         for name, values in taken.items():
             if values.shape != (frames, WIDTHS[name]) or not np.isfinite(values).all():
                 raise ValueError(f"{name} of the motion is not {frames} x {WIDTHS[name]} finite numbers")
-        return cls(float(fps), **(cls.still(frames, fps).arrays() | taken))
+        return cls(fps=float(fps), **(cls.still(frames, fps).arrays() | taken))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The parameters by name, without the rate."""
@@ -74,7 +66,7 @@ class Motion:
             else:
                 shape = (len(t), width // 3, 3)
                 mixed[name] = between(a.reshape(shape), b.reshape(shape), t[:, None]).reshape(len(t), width)
-        return Motion(fps, **{name: values.astype(np.float32) for name, values in mixed.items()})
+        return Motion(fps=fps, **{name: values.astype(np.float32) for name, values in mixed.items()})
 
 
 @dataclass(frozen=True)
@@ -99,7 +91,7 @@ def play(motion: Motion | None, settings: TrackSettings, fps: float) -> Motion:
     head, eyes = influence * settings.head[:, None], influence * settings.eyes[:, None]
     factors = {"neck_pose": head, "rotation": head, "translation": head, "eyes_pose": eyes}
     scaled = {name: getattr(played, name) * factors.get(name, influence) for name in WIDTHS}
-    return Motion(fps, **{name: values.astype(np.float32) for name, values in scaled.items()})
+    return Motion(fps=fps, **{name: values.astype(np.float32) for name, values in scaled.items()})
 
 
 def add_arkit(

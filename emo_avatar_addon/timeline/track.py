@@ -10,7 +10,7 @@ import numpy as np
 from .. import safetensors
 from ..errors import AddonError
 from ..model import flame
-from ..model.flame import Kinematics, RigValues
+from ..model.flame import RigValues
 from . import eyes
 from .drive import Drive, Rig
 from .motion import WIDTHS, Motion
@@ -93,7 +93,7 @@ class Track:
                 raise ValueError("its parts have different lengths")
             rig = replace(rig, avatar=str(document["avatar"]))
             drive = Drive(rig=rig, start=int(document["start"]), motion=driving, **sampled)
-            return cls(drive, felt, seen, _rig_values(rig.kinematics, seen))
+            return cls(drive, felt, seen, flame.rig_values(rig.kinematics, seen))
         except (KeyError, ValueError, TypeError) as error:
             raise AddonError(f"The evaluated range in this file is damaged ({error}); it is evaluated anew.") from error
 
@@ -105,7 +105,7 @@ def finish(drive: Drive, felt: Motion) -> Track:
     """The track that follows from the backend's answer: blinks and gaze on top, and the values of the rig."""
     motion = eyes.look_at(felt, drive.target, drive.gaze, drive.rig.eyes)
     motion = eyes.close_lids(motion, drive.blink, drive.rig.eyes)
-    return Track(drive, felt, motion, _rig_values(drive.rig.kinematics, motion))
+    return Track(drive, felt, motion, flame.rig_values(drive.rig.kinematics, motion))
 
 
 def answered(drive: Drive, expression: np.ndarray, jaw_pose: np.ndarray) -> Motion:  # [T, 100], [T, 3]
@@ -115,15 +115,3 @@ def answered(drive: Drive, expression: np.ndarray, jaw_pose: np.ndarray) -> Moti
     if not (np.isfinite(expression).all() and np.isfinite(jaw_pose).all()):
         raise AddonError("The backend's answer holds numbers that are not finite; restart it.")
     return replace(drive.motion, expression=expression, jaw_pose=jaw_pose)
-
-
-def _rig_values(kinematics: Kinematics, motion: Motion) -> RigValues:
-    return flame.rig_values(
-        kinematics,
-        expression=motion.expression,
-        jaw=motion.jaw_pose,
-        neck=motion.neck_pose,
-        rotation=motion.rotation,
-        translation=motion.translation,
-        eyes=motion.eyes_pose,
-    )

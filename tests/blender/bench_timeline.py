@@ -19,7 +19,7 @@ from .performers import key, settle
 FRAMES = 250
 KEY_EDIT, HANDLER, HANDLER_OF_FOUR = 150.0, 2.0, 8.0  # the budget, milliseconds
 BAKE, APPLY, CAST, CREATE = 200.0, 1.0, 5.0, 2000.0
-WIDTHS = {"jaw": 3, "neck": 3, "rotation": 3, "translation": 3, "eyes": 6}
+WIDTHS = {"jaw_pose": 3, "neck_pose": 3, "rotation": 3, "translation": 3, "eyes_pose": 6}
 
 
 def timed(function, times=15):
@@ -132,7 +132,7 @@ def test_heads(scene, avatar, add_astronaut):
     head = head_file.open_head()
     rest = {name: np.zeros((40, width)) for name, width in WIDTHS.items()}
     expression = np.random.default_rng(1).normal(size=(40, 100))
-    values = flame.rig_values(flame.kinematics(head), expression=expression, **rest)
+    values = flame.rig_values(flame.kinematics(head), flame.Poses(expression=expression, **rest))
     print()
     applied = timed(lambda i: head_object.apply(avatar, values, i), 40)
     say("a frame's values put on a head", applied, APPLY)

@@ -140,14 +140,14 @@ def test_portrait_to_avatar_and_back(backend, photo, tmp_path):
     rng = np.random.default_rng(3)
     pose = {
         "expression": rng.normal(size=(1, 100)).astype(np.float32),
-        "jaw": rng.normal(scale=0.2, size=(1, 3)),
-        "neck": rng.normal(scale=0.3, size=(1, 3)),
+        "jaw_pose": rng.normal(scale=0.2, size=(1, 3)),
+        "neck_pose": rng.normal(scale=0.3, size=(1, 3)),
         "rotation": rng.normal(size=(1, 3)),
         "translation": rng.normal(scale=0.2, size=(1, 3)),
-        "eyes": rng.normal(scale=0.2, size=(1, 6)),
+        "eyes_pose": rng.normal(scale=0.2, size=(1, 6)),
     }
-    head_object.apply(avatar, flame.rig_values(storage.read_rig(avatar).kinematics, **pose), 0)
-    assert np.abs(positions(avatar) - flame.vertices(head, **pose)[0]).max() < 1e-5
+    head_object.apply(avatar, flame.rig_values(storage.read_rig(avatar).kinematics, flame.Poses(**pose)), 0)
+    assert np.abs(positions(avatar) - flame.vertices(head, flame.Poses(**pose))[0]).max() < 1e-5
 
     texture = next(n.image for n in settings.head.data.materials[0].node_tree.nodes if n.type == "TEX_IMAGE")
     assert texture.packed_file and tuple(texture.size) == (2048, 2048)

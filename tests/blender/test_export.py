@@ -15,6 +15,7 @@ from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import flame, head_fi
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.model.reference import Reference
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.ops import jobs
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import evaluation
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline.motion import WIDTHS
 from mathutils import Quaternion
 
 FRAMES = range(3, 9)
@@ -192,14 +193,9 @@ def test_flame_parameters_give_the_same_face(scene, head, tmp_path):
     with np.load(path) as file:
         arrays = dict(file)
     assert arrays["fps"] == FPS and arrays["head"] == "open" and len(arrays["expr"]) == len(FRAMES)
+    poses = {"expr" if name == "expression" else name: name for name in WIDTHS}
     vertices = flame.vertices(
-        head_file.load_open_head(),
-        expression=arrays["expr"],
-        jaw=arrays["jaw_pose"],
-        neck=arrays["neck_pose"],
-        rotation=arrays["rotation"],
-        translation=arrays["translation"],
-        eyes=arrays["eyes_pose"],
+        head_file.load_open_head(), flame.Poses(**{name: arrays[key] for key, name in poses.items()})
     )
     for frame, points in zip(FRAMES, vertices, strict=True):
         world = head_object.to_blender(points)
@@ -213,8 +209,7 @@ def test_a_moved_root_comes_back_as_rotation_and_translation(scene, head):
     widths = {"expression": 100, "rotation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6, "translation": 3}
     asked = {name: rng.normal(size=(1, width)) * 0.3 for name, width in widths.items()}
     kinematics = storage.read_rig(head).kinematics
-    names = {"neck_pose": "neck", "jaw_pose": "jaw", "eyes_pose": "eyes"}
-    values = flame.rig_values(kinematics, **{names.get(name, name): array for name, array in asked.items()})
+    values = flame.rig_values(kinematics, flame.Poses(**asked))
     head.animation_data_clear()
     head.emo_avatar.head.data.shape_keys.animation_data.action = None
     head_object.apply(head, values, 0)

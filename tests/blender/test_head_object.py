@@ -7,7 +7,7 @@ from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import flame, head_fi
 from mathutils import Quaternion
 
 EXACT = 1e-5  # metres
-STILL = {"jaw": 3, "neck": 3, "rotation": 3, "translation": 3, "eyes": 6}
+STILL = {"jaw_pose": 3, "neck_pose": 3, "rotation": 3, "translation": 3, "eyes_pose": 6}
 
 
 @pytest.fixture
@@ -25,11 +25,11 @@ def avatar(scene):
 def random_pose(rng, frames=4):
     return {
         "expression": rng.normal(scale=2.0, size=(frames, 100)).clip(-10, 10).astype(np.float32),
-        "jaw": rng.normal(scale=0.2, size=(frames, 3)),
-        "neck": rng.normal(scale=0.4, size=(frames, 3)),
+        "jaw_pose": rng.normal(scale=0.2, size=(frames, 3)),
+        "neck_pose": rng.normal(scale=0.4, size=(frames, 3)),
         "rotation": rng.normal(scale=1.0, size=(frames, 3)),
         "translation": rng.normal(scale=0.3, size=(frames, 3)),
-        "eyes": rng.normal(scale=0.3, size=(frames, 6)),
+        "eyes_pose": rng.normal(scale=0.3, size=(frames, 6)),
     }
 
 
@@ -38,7 +38,7 @@ def still_pose(frames=1):
 
 
 def values_of(head, pose):
-    return flame.rig_values(flame.kinematics(head), **pose)
+    return flame.rig_values(flame.kinematics(head), flame.Poses(**pose))
 
 
 def evaluated(avatar):  # [V, 3] in FLAME's axes
@@ -50,7 +50,7 @@ def evaluated(avatar):  # [V, 3] in FLAME's axes
 
 def test_evaluated_mesh_is_flames(avatar, rng):
     head, pose = head_file.open_head(), random_pose(rng)
-    values, expected = values_of(head, pose), flame.vertices(head, **pose)
+    values, expected = values_of(head, pose), flame.vertices(head, flame.Poses(**pose))
     for t in range(len(values)):
         head_object.apply(avatar, values, t)
         assert np.abs(evaluated(avatar) - expected[t]).max() < EXACT
@@ -65,7 +65,7 @@ def test_another_person_of_the_same_head(avatar, rng):
     person, pose = head_file.open_head().with_identity(rng.normal(size=20)), random_pose(rng)
     head_object.change_person(avatar, person)
     head_object.apply(avatar, values_of(person, pose), 2)
-    assert np.abs(evaluated(avatar) - flame.vertices(person, **pose)[2]).max() < EXACT
+    assert np.abs(evaluated(avatar) - flame.vertices(person, flame.Poses(**pose))[2]).max() < EXACT
     np.testing.assert_allclose(storage.read_rig(avatar).kinematics.joints, flame.kinematics(person).joints, atol=1e-7)
 
 
@@ -96,26 +96,26 @@ def test_changing_the_person_while_its_mesh_is_edited(avatar):
 def test_posing_by_hand_bends_as_flame_does(avatar):
     """The neck turned by hand, the jaw by a constraint: the correctives follow, without the extension's handlers."""
     head, pose = head_file.open_head(), still_pose()
-    pose["neck"][0] = (0.2, 0.5, -0.1)
-    pose["jaw"][0] = (0.25, 0.0, 0.0)
-    angle = np.linalg.norm(pose["neck"][0])
-    avatar.pose.bones["neck"].rotation_quaternion = Quaternion(pose["neck"][0] / angle, angle)
+    pose["neck_pose"][0] = (0.2, 0.5, -0.1)
+    pose["jaw_pose"][0] = (0.25, 0.0, 0.0)
+    angle = np.linalg.norm(pose["neck_pose"][0])
+    avatar.pose.bones["neck"].rotation_quaternion = Quaternion(pose["neck_pose"][0] / angle, angle)
     jaw = avatar.pose.bones["jaw"].constraints.new("LIMIT_ROTATION")
     jaw.use_limit_x, jaw.min_x, jaw.max_x, jaw.owner_space = True, 0.25, 0.5, "LOCAL"
     bpy.context.view_layer.update()
-    assert np.abs(evaluated(avatar) - flame.vertices(head, **pose)[0]).max() < EXACT
+    assert np.abs(evaluated(avatar) - flame.vertices(head, flame.Poses(**pose))[0]).max() < EXACT
 
 
 def test_joints_that_the_motion_leaves_alone_are_the_artists(avatar, rng):
     head, pose = head_file.open_head(), still_pose(2)
-    pose["jaw"][1, 0] = 0.3
+    pose["jaw_pose"][1, 0] = 0.3
     pose["expression"] = rng.normal(size=(2, 100))
     neck = avatar.pose.bones["neck"]
     neck.rotation_quaternion = Quaternion((0.0, 1.0, 0.0), 0.4)
     values = values_of(head, pose)
     head_object.apply(avatar, values, 1)
-    pose["neck"][:, 1] = 0.4
-    assert np.abs(evaluated(avatar) - flame.vertices(head, **pose)[1]).max() < EXACT
+    pose["neck_pose"][:, 1] = 0.4
+    assert np.abs(evaluated(avatar) - flame.vertices(head, flame.Poses(**pose))[1]).max() < EXACT
     head_object.rest(avatar, values.moves)
     assert avatar.pose.bones["jaw"].matrix_basis.is_identity
     assert not neck.matrix_basis.is_identity

@@ -35,26 +35,25 @@ def rng() -> np.random.Generator:
 def random_pose(rng: np.random.Generator, frames: int) -> dict[str, np.ndarray]:
     return {
         "expression": rng.normal(size=(frames, 100)).astype(np.float32),
-        "jaw": rng.normal(scale=0.2, size=(frames, 3)).astype(np.float32),
-        "neck": rng.normal(scale=0.4, size=(frames, 3)).astype(np.float32),
+        "jaw_pose": rng.normal(scale=0.2, size=(frames, 3)).astype(np.float32),
+        "neck_pose": rng.normal(scale=0.4, size=(frames, 3)).astype(np.float32),
         "rotation": rng.normal(scale=1.0, size=(frames, 3)).astype(np.float32),
         "translation": rng.normal(scale=0.3, size=(frames, 3)).astype(np.float32),
-        "eyes": rng.normal(scale=0.3, size=(frames, 6)).astype(np.float32),
+        "eyes_pose": rng.normal(scale=0.3, size=(frames, 6)).astype(np.float32),
     }
 
 
 def model_output(data: HeadData, pose: dict[str, np.ndarray], identity: np.ndarray):
     shape = np.zeros((1, 300), np.float32)
     shape[0, :20] = identity
-    named = {"jaw": "jaw_pose", "neck": "neck_pose", "eyes": "eyes_pose"}
-    tensors = {named.get(name, name): torch.as_tensor(value) for name, value in pose.items()}
+    tensors = {name: torch.as_tensor(value) for name, value in pose.items()}
     return HeadModel(data)(shape=torch.as_tensor(shape), **tensors)
 
 
 def test_vertices_are_head_models(data, head, identity, rng):
     pose = random_pose(rng, FRAMES)
     expected = model_output(data, pose, identity).vertices.numpy()
-    found = flame.vertices(head.with_identity(identity), **pose)
+    found = flame.vertices(head.with_identity(identity), flame.Poses(**pose))
     assert np.abs(found - expected).max() < 2e-6
     assert np.ptp(expected, axis=0).max() > 0.1  # the frames do differ
 
@@ -62,7 +61,7 @@ def test_vertices_are_head_models(data, head, identity, rng):
 def test_joint_transforms_are_head_models(data, head, identity, rng):
     pose = random_pose(rng, FRAMES)
     expected = model_output(data, pose, identity).joint_transforms.numpy()
-    found = flame.joint_transforms(flame.kinematics(head.with_identity(identity)), **pose)
+    found = flame.joint_transforms(flame.kinematics(head.with_identity(identity)), flame.Poses(**pose))
     np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
@@ -71,7 +70,7 @@ def test_bones_and_shape_keys_of_rig_values_make_the_same_head(data, head, ident
     pose = random_pose(rng, FRAMES)
     person = head.with_identity(identity)
     kinematics = flame.kinematics(person)
-    values = flame.rig_values(kinematics, **pose)
+    values = flame.rig_values(kinematics, flame.Poses(**pose))
     expected = model_output(data, pose, identity).vertices.numpy()
     for t in range(FRAMES):
         world = []
@@ -104,20 +103,27 @@ def test_bones_point_where_the_rig_says():
 
 def test_pose_of_bones_undoes_rig_values(head, rng):
     pose = random_pose(rng, FRAMES)
-    found = flame.pose_of_bones(flame.rig_values(flame.kinematics(head), **pose).quaternions)
-    expected = np.stack([pose["rotation"], pose["neck"], pose["jaw"], pose["eyes"][:, :3], pose["eyes"][:, 3:]], axis=1)
+    found = flame.pose_of_bones(flame.rig_values(flame.kinematics(head), flame.Poses(**pose)).quaternions)
+    expected = np.stack(
+        [pose["rotation"], pose["neck_pose"], pose["jaw_pose"], pose["eyes_pose"][:, :3], pose["eyes_pose"][:, 3:]],
+        axis=1,
+    )
     np.testing.assert_allclose(flame.rotation_matrices(found), flame.rotation_matrices(expected), atol=1e-6)
 
 
 def test_only_moving_joints_are_said_to_move(head, rng):
     pose = {name: np.zeros_like(value) for name, value in random_pose(rng, FRAMES).items()}
     kinematics = flame.kinematics(head)
-    assert not flame.rig_values(kinematics, **pose).moves.any()
-    pose["jaw"][3, 0] = 0.1
+    assert not flame.rig_values(kinematics, flame.Poses(**pose)).moves.any()
+    pose["jaw_pose"][3, 0] = 0.1
     pose["expression"] = rng.normal(size=(FRAMES, 100)).astype(np.float32)
-    np.testing.assert_array_equal(flame.rig_values(kinematics, **pose).moves, [False, False, True, False, False])
+    np.testing.assert_array_equal(
+        flame.rig_values(kinematics, flame.Poses(**pose)).moves, [False, False, True, False, False]
+    )
     pose["translation"][0, 2] = 0.01
-    np.testing.assert_array_equal(flame.rig_values(kinematics, **pose).moves, [True, False, True, False, False])
+    np.testing.assert_array_equal(
+        flame.rig_values(kinematics, flame.Poses(**pose)).moves, [True, False, True, False, False]
+    )
 
 
 def test_tiny_and_no_rotations_are_finite():

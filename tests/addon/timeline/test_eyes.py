@@ -70,17 +70,11 @@ def test_both_eyes_point_at_the_target_under_a_turned_head(eyes):
         24.0,
     )
     head = open_head()
-    pose = {
-        "jaw": turned.jaw_pose,
-        "neck": turned.neck_pose,
-        "rotation": turned.rotation,
-        "translation": turned.translation,
-    }
-    still = flame.joint_transforms(flame.kinematics(head), expression=turned.expression, eyes=turned.eyes_pose, **pose)
+    still = flame.joint_transforms(flame.kinematics(head), turned)
     front = np.array([0.02, 0.03, 1.0])  # in the head's axes
     target = (still[:, 1, :3, :3] @ front[:, None])[..., 0] + still[:, 1, :3, 3]
     looking = look_at(turned, target, np.ones(20), eyes)
-    after = flame.joint_transforms(flame.kinematics(head), expression=turned.expression, eyes=looking.eyes_pose, **pose)
+    after = flame.joint_transforms(flame.kinematics(head), looking)
     joints = flame.kinematics(head).joints + np.einsum(
         "jcd,td->tjc", flame.kinematics(head).joint_dirs, turned.expression
     )
