@@ -13,38 +13,50 @@ from emo_avatar.cli.options import Device, DeviceOption, output, torch_device
 app = typer.Typer(help="Train the learned parts.", no_args_is_help=True)
 
 
+Weights = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", metavar="W.safetensors", help="Where to; the shipped file by default."),
+]
+Minutes = Annotated[float | None, typer.Option(min=0, help="To stop after; --resume goes on.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")]
+
+
+def _tell(path: Path, complete: bool) -> None:
+    say(f"{path}: {path.stat().st_size / 1e6:.1f} MB.")
+    if not complete:
+        say("Training is not complete; the same command with --resume goes on.")
+
+
 @app.command()
 def geometry(
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="W.safetensors", help="Where to; the shipped file by default."),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    out: Weights = None,
+    minutes: Minutes = None,
+    device: DeviceOption = Device.cpu,
+    resume: Resume = False,
 ) -> None:
     """Train the geometry modulator on synchronised emotional speech."""
+    target = torch_device(device)
     from emo_avatar.training.geometry import WEIGHTS_PATH, train_geometry
 
     path = output(out, ".safetensors") if out else WEIGHTS_PATH
     with progress_bar("Training") as report:
-        train_geometry(path, resume=resume, progress=report)
-    say(f"{path}: {path.stat().st_size / 1e6:.1f} MB.")
+        complete = train_geometry(path, minutes=minutes, device=target, resume=resume, progress=report)
+    _tell(path, complete)
 
 
 @app.command("lam-s")
 def lam_s(
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="W.safetensors", help="Where to; the shipped file by default."),
-    ] = None,
+    out: Weights = None,
     emotion: Annotated[bool, typer.Option(help="With the appearance path, or the backbone alone.")] = True,
     steps: Annotated[int, typer.Option(min=1, help="Steps in all.")] = 60_000,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long, to be resumed.")] = None,
+    minutes: Minutes = None,
     batch: Annotated[int, typer.Option(min=1, help="People in a step of each process.")] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that photograph people.")] = 0,
     device: DeviceOption = Device.auto,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    resume: Resume = False,
 ) -> None:
     """Train the small LAM backbone on invented people; with torchrun, on several GPUs."""
+    target = torch_device(device)
     from emo_avatar.backbones.lam.checkpoint import WEIGHTS_PATH
     from emo_avatar.training.lam import LEARNING_RATE, LamTraining, train_lam
     from emo_avatar.training.run import RunSettings
@@ -53,17 +65,14 @@ def lam_s(
     settings = RunSettings(steps, minutes, learning_rate=LEARNING_RATE, ema=0.999, workers=workers)
     training = LamTraining(emotion=emotion, batch=batch)
     with progress_bar("Training") as report:
-        done = train_lam(path, training, settings, device=torch_device(device), resume=resume, progress=report)
-    say(f"{path}: {path.stat().st_size / 1e6:.1f} MB." + ("" if done else " It can be resumed with --resume."))
+        complete = train_lam(path, training, settings, device=target, resume=resume, progress=report)
+    _tell(path, complete)
 
 
 @app.command()
 def uv(
     emotion: Annotated[bool, typer.Option("--emotion", help="Learn how emotions colour the skin, too.")] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="W.safetensors", help="Where to; the shipped file by default."),
-    ] = None,
+    out: Weights = None,
     people: Annotated[int, typer.Option(min=1, max=1_000_000, help="Portraits to learn from.")] = 200,
     kept: Annotated[
         int, typer.Option(min=0, max=1000, help="Moments of each to keep photographs of; 0: new ones in every step.")
@@ -72,9 +81,9 @@ def uv(
         Path | None, typer.Option("--from", metavar="W.safetensors", help="Weights to begin with.")
     ] = None,
     steps: Annotated[int, typer.Option(min=2, max=10_000_000, help="One portrait each.")] = 4000,
-    minutes: Annotated[float | None, typer.Option(min=0, help="To stop after; --resume goes on.")] = None,
+    minutes: Minutes = None,
     workers: Annotated[int, typer.Option(min=0, max=256, help="Processes that draw and photograph people.")] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    resume: Resume = False,
     device: DeviceOption = Device.auto,
 ) -> None:
     """Train the UV backbone's network on invented people."""
@@ -86,9 +95,7 @@ def uv(
     with progress_bar("Training") as report:
         training = UVTraining(emotion, people, kept=kept)
         complete = train_uv(path, training, settings, device=target, resume=resume, begin=begin, progress=report)
-    say(f"{path}: {path.stat().st_size / 1e6:.1f} MB.")
-    if not complete:
-        say("Training is not complete; the same command with --resume goes on.")
+    _tell(path, complete)
 
 
 @app.command()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,12 +16,13 @@ from torch import Tensor
 from emo_avatar.data.synchronised import Takes, draw_takes, draw_weights
 from emo_avatar.emotion.geometry import N_PARAMETERS, SPACE, WEIGHTS_PATH, GeometryModulator, expression_fingerprint
 from emo_avatar.emotion.recipes import RECIPES_PATH, load_recipes
-from emo_avatar.errors import UserError
 from emo_avatar.files import whole_file
 from emo_avatar.head.arkit import flame_from_arkit
 from emo_avatar.head.data import HeadData, load_head
 from emo_avatar.head.model import HeadModel
 from emo_avatar.training.objective import Objective
+from emo_avatar.training.processes import processes
+from emo_avatar.training.run import RunSettings, forget_checkpoint, run
 
 Progress = Callable[[float, str], None]
 
@@ -32,8 +32,6 @@ STILL_SHARE = 0.15  # of the batches, which are made of single frames: an artist
 HABIT_SPREAD = 0.08  # of each parameter's size: what a driving performance wears all the time
 JITTER = 0.01  # of each parameter's size: a tracker's noise
 SCALE_WINDOWS = 128  # from which the size of each parameter is taken
-REPORT_EVERY = 25  # steps
-CHECKPOINT_EVERY = 500  # steps
 
 
 @dataclass(frozen=True)
@@ -74,9 +72,9 @@ class SynchronisedBatches:
         ]
         self.scale = self._parameter_scale()  # [103]
 
-    def draw(self, step: int) -> Batch:
+    def draw(self, step: int, rank: int = 0) -> Batch:
         s = self._settings
-        rng = np.random.default_rng([s.seed, step])
+        rng = np.random.default_rng([s.seed, step, rank] if rank else [s.seed, step])
         takes = self._takes[rng.integers(len(self._takes))]
         still = rng.random() < STILL_SHARE
         count, frames = (s.batch * s.frames // 4, 1) if still else (s.batch, s.frames)
@@ -107,21 +105,37 @@ def draw_windows(
     return windows.driving(head), weights, windows.under(head, weights, rng)
 
 
-def training_fingerprint(head: HeadData, settings: GeometryTraining) -> str:
-    """Names all that training depends on: settings, recipes and expression space."""
-    recipes = RECIPES_PATH.read_bytes().replace(b"\r\n", b"\n")
-    parts = json.dumps(asdict(settings), sort_keys=True).encode(), recipes, expression_fingerprint(head).encode()
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+class GeometryTask:
+    """The modulator and its loss, for `training.run`."""
+
+    def __init__(self, head: HeadData, settings: GeometryTraining) -> None:
+        batches = SynchronisedBatches(head, settings)
+        torch.manual_seed(settings.seed)
+        self.model = GeometryModulator()
+        self.model.scale.copy_(torch.from_numpy(batches.scale))
+        self.draw = batches.draw
+        recipes = RECIPES_PATH.read_bytes().replace(b"\r\n", b"\n")
+        parts = json.dumps(asdict(settings), sort_keys=True).encode(), recipes, expression_fingerprint(head).encode()
+        self.fingerprint = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+        self._objective = Objective(head)
+
+    def loss(self, batch: Batch) -> Mapping[str, Tensor]:
+        device = self.model.scale.device
+        driving, weights, target = (x.to(device) for x in (batch.driving, batch.weights, batch.target))
+        error = self.model(driving, weights, batch.fps) - target
+        return dict(zip(("parameters", "vertices", "lips"), self._objective(error), strict=True))
 
 
 def train_geometry(
     output: Path = WEIGHTS_PATH,
     settings: GeometryTraining | None = None,
     *,
+    minutes: float | None = None,
+    device: torch.device | str = "cpu",
     resume: bool = False,
     progress: Progress = lambda fraction, doing: None,
-) -> GeometryModulator:
-    """Train and write the weights, with the loss curve beside them as a PNG.
+) -> bool:
+    """Train and write the weights; whether training is complete (else it can be resumed, and they are a preview).
 
     Interrupted training goes on from the last checkpoint with ``resume``, to the same weights as if never interrupted.
 
@@ -129,58 +143,35 @@ def train_geometry(
         UserError: there is no checkpoint to resume from, or it is of other settings or recipes.
     """
     settings = settings or GeometryTraining()
-    checkpoint = output.with_suffix(".checkpoint")
     head = load_head()
     progress(0.0, "drawing people and utterances")
-    batches = SynchronisedBatches(head, settings)
-    torch.manual_seed(settings.seed)
-    modulator = GeometryModulator()
-    modulator.scale.copy_(torch.from_numpy(batches.scale))
-    optimiser = torch.optim.AdamW(
-        modulator.parameters(),
-        settings.learning_rate,
-        betas=(0.9, 0.98),
+    task = GeometryTask(head, settings)
+    schedule = RunSettings(
+        settings.steps,
+        minutes,
+        learning_rate=settings.learning_rate,
+        warm_up=settings.warm_up,
         weight_decay=settings.weight_decay,
-        fused=True,
+        seed=settings.seed,
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, settings.steps, pct_start=settings.warm_up, cycle_momentum=False
-    )
-    fingerprint = training_fingerprint(head, settings)
-    parts = {"modulator": modulator, "optimiser": optimiser, "schedule": schedule}
-    first, losses = _restore(checkpoint, parts, fingerprint) if resume else (0, [])
-
-    objective = Objective(head)
-    began = time.perf_counter()
-    for step in range(first, settings.steps):
-        if step % REPORT_EVERY == 0:
-            recent = float(np.sum(losses[-REPORT_EVERY:])) / REPORT_EVERY
-            progress(step / settings.steps, f"step {step}, loss {recent:.4f}")
-        if step % CHECKPOINT_EVERY == 0 and step > first:
-            _store(checkpoint, parts, fingerprint, step, losses)
-        batch = batches.draw(step)
-        terms = objective(modulator(batch.driving, batch.weights, batch.fps) - batch.target)
-        optimiser.zero_grad()
-        torch.stack(list(terms)).sum().backward()
-        torch.nn.utils.clip_grad_norm_(modulator.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        losses.append([term.item() for term in terms])
-
-    calibrate(modulator, head)
-    minutes = (time.perf_counter() - began) / 60
+    result = run(task, output, schedule, device=device, resume=resume, progress=progress)
+    assert isinstance(result.model, GeometryModulator)
+    if not processes(device).first:
+        return result.complete
+    calibrate(result.model, head)
     metadata = {
         "training": json.dumps(asdict(settings)),
-        "fingerprint": fingerprint,
+        "fingerprint": task.fingerprint,
         SPACE: expression_fingerprint(head),
-        "minutes": f"{minutes:.1f}",
+        "steps": str(result.steps),
+        "minutes": f"{result.minutes:.1f}",
     }
     with whole_file(output) as temporary:
-        save_file(modulator.state_dict(), temporary, metadata)
-    plot_losses(losses, output.with_name(f"{output.stem}_loss.png"))
-    checkpoint.unlink(missing_ok=True)
-    progress(1.0, f"trained {settings.steps} steps in {minutes:.1f} minutes")
-    return modulator.eval()
+        save_file(result.model.state_dict(), temporary, metadata)
+    if result.complete:
+        forget_checkpoint(output)
+    progress(1.0, f"trained {result.steps} steps in {result.minutes:.1f} minutes")
+    return result.complete
 
 
 def calibrate(modulator: GeometryModulator, head: HeadData) -> float:
@@ -202,39 +193,3 @@ def calibrate(modulator: GeometryModulator, head: HeadData) -> float:
         modulator.change.weight.mul_(factor)
         modulator.change.bias.mul_(factor)
     return float(factor)
-
-
-def _store(path: Path, parts: dict, fingerprint: str, step: int, losses: list) -> None:
-    state = {name: part.state_dict() for name, part in parts.items()}
-    with whole_file(path) as temporary:
-        torch.save(state | {"fingerprint": fingerprint, "step": step, "losses": losses}, temporary)
-
-
-def _restore(path: Path, parts: dict, fingerprint: str) -> tuple[int, list]:
-    if not path.exists():
-        raise UserError(f"There is no checkpoint {path} to resume from; train without --resume.")
-    state = torch.load(path, weights_only=True)
-    if state.get("fingerprint") != fingerprint:
-        raise UserError(f"The checkpoint {path} is of other settings, recipes or another head; train without --resume.")
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return state["step"], state["losses"]
-
-
-def plot_losses(losses: list[list[float]], path: Path) -> None:
-    """All terms over the steps, smoothed, on a logarithmic axis."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    window = max(1, len(losses) // 100)
-    kernel = np.full(window, 1 / window)
-    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    for values, label in zip(np.array(losses).T, ("parameters", "vertices", "lips"), strict=True):
-        axes.semilogy(np.convolve(values, kernel, "valid"), label=label)
-    axes.set(xlabel="step", ylabel="loss", title="Geometry modulator")
-    axes.legend()
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=120)
-    pyplot.close(figure)

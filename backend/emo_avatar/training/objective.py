@@ -28,8 +28,8 @@ class Objective:
 
     def __call__(self, error: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # [..., 103]
         """Weighted terms of parameters, vertices and lips; their sum is the loss."""
-        vertices = (error @ self._vertices.T).square().sum(-1).mean()
-        lips = (error @ self._lips.T).square().mean()
+        vertices = (error @ self._vertices.T.to(error.device)).square().sum(-1).mean()
+        lips = (error @ self._lips.T.to(error.device)).square().mean()
         return error.square().mean(), VERTEX_WEIGHT * vertices, LIP_WEIGHT * lips
 
 

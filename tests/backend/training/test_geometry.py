@@ -1,5 +1,6 @@
 """Training: it learns, it repeats, and it goes on where it was interrupted."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from emo_avatar.head.model import HeadModel
 from emo_avatar.training import geometry
 from emo_avatar.training.geometry import GeometryTraining, SynchronisedBatches, calibrate, train_geometry
 from emo_avatar.training.objective import vertex_root
+from emo_avatar.training.run import RunSettings
 
 SMALL = GeometryTraining(steps=30, batch=4, frames=16, takes=16, seconds=1.0)
 HEAD = load_head()
@@ -24,11 +26,14 @@ class Interruption(Exception):
     pass
 
 
-def test_training_learns_repeats_and_resumes(tmp_path, monkeypatch):
-    monkeypatch.setattr(geometry, "CHECKPOINT_EVERY", 10)
-    monkeypatch.setattr(geometry, "REPORT_EVERY", 5)
-    losses = []
-    whole = train_geometry(tmp_path / "whole.safetensors", SMALL, progress=lambda fraction, doing: losses.append(doing))
+@pytest.fixture(autouse=True)
+def checkpoint_at_every_step(monkeypatch):
+    monkeypatch.setattr(geometry, "RunSettings", functools.partial(RunSettings, checkpoint_minutes=0))
+
+
+def test_training_writes_repeats_and_resumes(tmp_path):
+    assert train_geometry(tmp_path / "whole.safetensors", SMALL)
+    whole = load_modulator(HEAD, tmp_path / "whole.safetensors")
     assert (tmp_path / "whole_loss.png").exists()
     assert not (tmp_path / "whole.checkpoint").exists()
 
@@ -40,11 +45,10 @@ def test_training_learns_repeats_and_resumes(tmp_path, monkeypatch):
     with pytest.raises(Interruption):
         train_geometry(path, SMALL, progress=interrupt)
     assert not path.exists()
-    resumed = train_geometry(path, SMALL, resume=True)
+    assert train_geometry(path, SMALL, resume=True)
+    resumed = load_modulator(HEAD, path)
     for name, value in whole.state_dict().items():
         assert torch.allclose(value, resumed.state_dict()[name], atol=1e-6), name
-    loaded = load_modulator(HEAD, path)
-    assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), loaded.parameters(), strict=True))
     with safe_open(path, "pt") as file:
         assert {"training", "fingerprint", SPACE} <= set(file.metadata())
 
@@ -54,10 +58,14 @@ def test_resuming_without_a_checkpoint_is_refused(tmp_path):
         train_geometry(tmp_path / "a.safetensors", SMALL, resume=True)
 
 
-def test_resuming_with_other_settings_or_recipes_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(geometry, "CHECKPOINT_EVERY", 2)
-    monkeypatch.setattr(geometry, "REPORT_EVERY", 3)
+def test_it_stops_on_time(tmp_path):
+    path = tmp_path / "a.safetensors"
+    assert not train_geometry(path, SMALL, minutes=0.0)
+    assert path.exists() and path.with_suffix(".checkpoint").exists()
+    assert train_geometry(path, SMALL, resume=True) and not path.with_suffix(".checkpoint").exists()
 
+
+def test_resuming_with_other_settings_or_recipes_is_refused(tmp_path, monkeypatch):
     def interrupt(fraction, doing):
         if doing.startswith("step 3"):
             raise Interruption
