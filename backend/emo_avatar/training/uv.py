@@ -314,13 +314,14 @@ class UVTask:
         weights = _tensor(np.stack([colours.weights for colours in batch.colours]), device)
         raw = self.model.decode(encoded.expand(len(weights)), weights).float()
         said = [said_of(x, places) for x in raw]
-        terms = self._colours(batch.colours, said, places, device) | {"restraint": RESTRAINT * raw.square().mean()}
-        if batch.view is None:
+        terms = self._colours(batch.colours, said, places, device)
+        if batch.view is None:  # nothing asks for sizes and opacities: they are left as they were learned
             return terms
         shown, alpha = self._shown(batch.view, said[0], said[batch.of], places, device)
         wanted, head = _tensor(batch.view.rgb, device), _tensor(batch.view.covered, device)
         error = (shown - wanted) * head[..., None]
         return terms | {
+            "restraint": RESTRAINT * raw.square().mean(),
             "photometric": PHOTOMETRIC * error.square().mean(),
             "gradient": GRADIENT * _gradients(error),
             "mask": MASK * (alpha - head).square().mean(),

@@ -153,7 +153,7 @@ def complete(
         )
         of_texels = splats.first(len(texels)).gaussians()
         done = completed(of_texels, frames[torch.from_numpy(texels.face.astype(np.int64))], said, places.hidden)
-    return splats.with_first(done), maps
+    return splats.with_first(of_texels, done), maps
 
 
 def completed(gaussians: Gaussians, frames: Tensor, said: Residuals, hidden: Tensor) -> Gaussians:

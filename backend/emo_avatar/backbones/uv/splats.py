@@ -49,13 +49,17 @@ class Splats:
         """The first ones of them."""
         return Splats(*(getattr(self, f.name)[:count] for f in fields(Splats)))
 
-    def with_first(self, changed: Gaussians) -> Splats:
-        """The same with the first ones' attributes taken from world-space Gaussians of one colour each."""
-        names = ("means", "quats", "scales", "opacities")
-        new = {name: getattr(changed, name).numpy() for name in names}
-        new["rgb"] = changed.sh[:, 0].numpy() * SH_C0 + 0.5
-        rest = {name: getattr(self, name)[len(changed) :] for name in new}
-        return replace(self, **{name: np.concatenate([new[name], rest[name]]) for name in new})
+    def with_first(self, before: Gaussians, after: Gaussians) -> Splats:
+        """The same with the first ones changed as one set of Gaussians of one colour each differs from another.
+
+        What does not differ keeps its last bit: the search for the neutral face answers to the rounding of colours.
+        """
+        count = len(before)
+        change = {name: (getattr(after, name) - getattr(before, name)).numpy() for name in ("means", "opacities")}
+        change["rgb"] = SH_C0 * (after.sh - before.sh)[:, 0].numpy()
+        new = {name: getattr(self, name)[:count] + change[name] for name in change}
+        new["scales"] = self.scales[:count] * (after.scales / before.scales).numpy()
+        return replace(self, **{n: np.concatenate([new[n], getattr(self, n)[count:]]) for n in new})
 
     def gaussians(self) -> Gaussians:
         means, quats, scales, opacities, rgb = (
