@@ -40,7 +40,7 @@ STYLES = (
     Style("afro01", 0.7, 0.5, curly=True),
     Style("long01", 1.6, 0.1),
     Style("ponytail01", 1.8, 0.15),
-    Style("Braid01", 1.0, 0.05),
+    Style("Braid01", 0.4, 0.05),
     Style("curly", 0.35, 0.25, curly=True),
     Style("Full_beard", 1.0, 1.0, facial=True),
     Style("Moustache", 0.7, 1.0, facial=True),

@@ -95,8 +95,8 @@ def draw_look(seed: int) -> Look:
         masculine=masculine,
         folds=draw_folds(rng, age),
         vessels=Vessels(
-            flush=float(np.exp(rng.normal(0.0, 0.4)) * (1 - 0.25 * min(melanin, 1.5) / 1.5)),
-            pallor=float(np.exp(rng.normal(0.0, 0.3))),
+            flush=float(np.exp(rng.normal(-0.05, 0.3)) * (1 - 0.25 * min(melanin, 1.5) / 1.5)),
+            pallor=float(np.exp(rng.normal(0.0, 0.25))),
             tears=float(rng.uniform(0.4, 1.3)),
         ),
         shine=np.full(1, oily, np.float32),
