@@ -106,6 +106,22 @@ def paint(counter, pixels, face, barycentric, uv, uv_faces, texture, wrinkles, h
 
 
 @kernel
+def multiply(counter, pixels, face, barycentric, factors, faces, albedo):
+    """Multiply ``albedo [N, 3]`` of samples by the vertices' ``factors [V, 3]``, interpolated."""
+    while True:
+        start = claim(counter) * PIECE
+        if start >= len(pixels):
+            break
+        for i in range(start, min(start + PIECE, len(pixels))):
+            pixel = pixels[i]
+            t = face[pixel]
+            a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
+            wa, wb, wc = barycentric[pixel, 0], barycentric[pixel, 1], barycentric[pixel, 2]
+            for k in range(3):
+                albedo[i, k] *= wa * factors[a, k] + wb * factors[b, k] + wc * factors[c, k]
+
+
+@kernel
 def texel(texture, u, v):
     """The texel below and left of a point of a texture, and the point's place between it and the next; v points up."""
     x = min(max(u * texture.shape[1] - 0.5, 0.0), texture.shape[1] - 1.001)

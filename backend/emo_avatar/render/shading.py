@@ -28,6 +28,7 @@ from emo_avatar.render.light_kernels import (
     display,
     illuminate,
     interpolate_surface,
+    multiply,
     paint,
     sides,
 )
@@ -261,7 +262,7 @@ def _light(
         share_out(paint, pixels, fragments.face.reshape(-1), barycentric, *maps, seen, albedo, fold, height)
     if appearance.absorption is not None:
         change = look.mesh.refine(np.exp(-appearance.absorption)).astype(np.float32)
-        albedo *= np.einsum("nk,nkc->nc", barycentric[pixels], change[look.mesh.faces[face]])
+        share_out(multiply, pixels, fragments.face.reshape(-1), barycentric, change, look.mesh.faces, albedo)
 
     side = sides(attributes, look.mesh.faces, camera.position)
     colour, outward = np.empty((n, 3), np.float32), np.empty((n, 3), np.float32)
