@@ -105,6 +105,13 @@ def draw_windows(
     return windows.driving(head), weights, windows.under(head, weights, rng)
 
 
+def training_fingerprint(head: HeadData, settings: GeometryTraining) -> str:
+    """Names all that training depends on: settings, recipes and expression space."""
+    recipes = RECIPES_PATH.read_bytes().replace(b"\r\n", b"\n")
+    parts = json.dumps(asdict(settings), sort_keys=True).encode(), recipes, expression_fingerprint(head).encode()
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
 class GeometryTask:
     """The modulator and its loss, for `training.run`."""
 
@@ -114,9 +121,7 @@ class GeometryTask:
         self.model = GeometryModulator()
         self.model.scale.copy_(torch.from_numpy(batches.scale))
         self.draw = batches.draw
-        recipes = RECIPES_PATH.read_bytes().replace(b"\r\n", b"\n")
-        parts = json.dumps(asdict(settings), sort_keys=True).encode(), recipes, expression_fingerprint(head).encode()
-        self.fingerprint = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+        self.fingerprint = training_fingerprint(head, settings)
         self._objective = Objective(head)
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
