@@ -13,8 +13,15 @@ from emo_avatar.avatar.files import load_avatar, save_avatar
 from emo_avatar.avatar.gaussians import Gaussians
 from emo_avatar.backbones.uv import build_avatar, look
 from emo_avatar.backbones.uv.grid import SIZE, grid_of, sample, shares_atlas
-from emo_avatar.backbones.uv.learned import load_network, network_of, save_network
-from emo_avatar.backbones.uv.network import UVNetwork
+from emo_avatar.backbones.uv.learned import (
+    encode,
+    load_network,
+    network_of,
+    photo_tensor,
+    save_network,
+    shipped_network,
+)
+from emo_avatar.backbones.uv.network import UVNetwork, log_gain
 from emo_avatar.backbones.uv.prepared import prepare_head
 from emo_avatar.errors import UserError
 from emo_avatar.export.performance import perform
@@ -150,6 +157,27 @@ def test_weights_survive_the_file(opinionated, tmp_path: Path):
     read = load_network(path)
     for name, value in opinionated.state_dict().items():
         torch.testing.assert_close(read.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_shipped_weights_are_of_this_network():
+    network = shipped_network()
+    assert network.head.weight.any()
+    assert not any(p.isnan().any() for p in network.parameters())
+
+
+def test_shipped_emotions_differ_and_stay_gentle(portrait, head):
+    """Every emotion colours this face in its own way, none by more than skin does."""
+    network = shipped_network()
+    avatar = build_avatar(portrait, head, refine=0, network=network)
+    maps = avatar.look.maps
+    with torch.inference_mode():
+        encoded = encode(network, maps, photo_tensor(portrait.rgb / np.float32(255), portrait.matte))
+        gains = log_gain(network.decode(encoded.expand(7), torch.cat([torch.zeros(1, 6), torch.eye(6)])))
+    face = torch.from_numpy(grid_of(prepare_head(head)).fixed[1] > 0)
+    changes = (gains[1:] - gains[:1])[:, :, face]  # [6, 3, M]
+    assert changes.abs().max() < 0.7
+    apart = (changes[:, None] - changes[None]).abs().mean((2, 3)) + torch.eye(6)
+    assert apart.min() > 1e-3
 
 
 def test_missing_weights_are_told(tmp_path: Path):

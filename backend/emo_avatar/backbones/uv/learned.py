@@ -31,7 +31,7 @@ from emo_avatar.motion.timeline import EMOTIONS
 from emo_avatar.tracking.portrait import TrackedPortrait
 
 WEIGHTS_PATH = Path(__file__).with_name("uv.safetensors")
-LEARNED_BY_DEFAULT = False  # whether avatars are built with it unless asked otherwise
+LEARNED_BY_DEFAULT = True  # whether avatars are built with it unless asked otherwise
 ATLAS = "atlas"  # in the metadata of the weights: `atlas_fingerprint` of their head
 BACKGROUND = 0.5  # behind the person in the photograph, as the network sees it
 _GREY = 0.5 / SH_C0  # what a degree-0 coefficient of zero stands for, in units of the coefficient
