@@ -65,6 +65,7 @@ def performance(pictures: Pictures) -> tuple[dict[str, np.ndarray], dict[str, An
         prefix = f"{number}." if number else ""
         for name in POSE_FIELDS:
             arrays[prefix + name] = np.stack([cast[number].pose[name] for cast in pictures.casts])
+        arrays[prefix + "emotions"] = np.stack([cast[number].emotions for cast in pictures.casts])
         if number:
             arrays[prefix + "world"] = np.stack(
                 [np.linalg.inv(cast[0].world) @ cast[number].world for cast in pictures.casts]

@@ -48,7 +48,8 @@ def export(
         begin = start + share * number
         with whole_folder(path, ".ply") as folder:
             document = {"fps": fps, "avatar": take.avatar_id}
-            archive = run(client, job, "ply", take.poses(), document, folder, begin, begin + share)
+            arrays = take.poses() | {"emotions": take.emotions}
+            archive = run(client, job, "ply", arrays, document, folder, begin, begin + share)
             unpack(archive, folder, ".ply", len(take.times))
             archive.unlink()
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import AddonError
 from ..model import flame, storage
+from ..model.properties import EMOTIONS
 from ..model.reference import Reference
 from ..ops.jobs import Job
 from ..view import shown, source
@@ -37,6 +38,7 @@ class Take:
     keys: dict[str, np.ndarray]  # [T] value of each shape key of the head mesh
     transforms: np.ndarray  # [T, 5, 4, 4] of the bones, FLAME space, from `shown.bone_transforms`
     world: np.ndarray  # [T, 4, 4] of the armature object, Blender's world
+    emotions: np.ndarray  # [T, 6] times strength, which colour the splats
 
     @classmethod
     def of(cls, avatar: Any, times: list[float]) -> Take:
@@ -52,6 +54,7 @@ class Take:
             keys={name: np.zeros(count) for name in (keys.key_blocks.keys()[1:] if keys is not None else ())},
             transforms=np.zeros((count, 5, 4, 4)),
             world=np.zeros((count, 4, 4)),
+            emotions=np.zeros((count, len(EMOTIONS)), np.float32),
         )
 
     def found(self) -> Any:
@@ -132,6 +135,7 @@ class Stage:
                     values[row] = 0.0 if blocks[name].mute else blocks[name].value
             take.transforms[row] = shown.bone_transforms(armature)
             take.world[row] = armature.matrix_world
+            take.emotions[row] = shown.read_emotions(armature)
         if self.pictures is not None:
             cast = shown.cast(depsgraph, only={avatar.name_full for avatar in avatars})
             self.pictures.views.append(camera_view(scene.camera, depsgraph, *picture_size(scene), cast))

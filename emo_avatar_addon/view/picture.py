@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,12 +28,15 @@ class Shown:
     avatar_id: str
     world: np.ndarray  # [4, 4] Blender's world from FLAME space: a similarity
     pose: Mapping[str, np.ndarray]  # expression [100]; rotation, neck_pose, jaw_pose, translation [3]; eyes_pose [6]
+    # [6] times strength: they colour the skin; the pose has them already
+    emotions: np.ndarray = field(default_factory=lambda: np.zeros(6, np.float32))
 
     @property
     def key(self) -> bytes:
         """Equal for equal looks."""
         fields = (np.asarray(self.pose[name], np.float32).tobytes() for name in POSE_FIELDS)
-        return b"".join([self.avatar_id.encode(), np.asarray(self.world, np.float32).tobytes(), *fields])
+        felt = np.asarray(self.emotions, np.float32).tobytes()
+        return b"".join([self.avatar_id.encode(), np.asarray(self.world, np.float32).tobytes(), felt, *fields])
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def fetch_part(
         return reduced(fetch_part(render, view.scaled(factor), avatars, precision, 1), view, factor)
     arrays = {"viewmat": view.viewmat, "K": view.K}
     for number, avatar in enumerate(avatars):
-        arrays[f"{number}.world"] = avatar.world
+        arrays[f"{number}.world"], arrays[f"{number}.emotions"] = avatar.world, avatar.emotions
         arrays |= {f"{number}.{name}": avatar.pose[name] for name in POSE_FIELDS}
     document = {
         "width": view.width,

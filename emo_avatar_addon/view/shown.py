@@ -13,6 +13,7 @@ import numpy as np
 from mathutils import Color, Matrix
 
 from ..model import flame, head_object, storage
+from ..model.properties import EMOTIONS
 from .picture import Shown
 
 UNEVEN = 1e-3  # relative difference between the scales of the axes from which on an avatar counts as stretched
@@ -60,7 +61,7 @@ def cast(depsgraph: Any, space: Any = None, only: Container[str] | None = None) 
         world, even = similarity(world)
         if not even:
             notes[f"{armature.name} is stretched: splats take one scale for all axes. Apply its scale."] = None
-        avatars[key] = Shown(settings.avatar_id, world, read_pose(armature, depsgraph))
+        avatars[key] = Shown(settings.avatar_id, world, read_pose(armature, depsgraph), read_emotions(armature))
     return Cast(tuple(avatars.values()), tuple(notes))
 
 
@@ -105,6 +106,14 @@ def read_pose(armature: Any, depsgraph: Any) -> dict[str, np.ndarray]:
         shown = dict(zip(blocks.keys(), np.where(mute, 0.0, values), strict=True))
         expression = np.array([shown.get(f"expr_{i:03d}", 0.0) for i in range(flame.N_EXPRESSION)])
     return flame_pose(storage.read_rig(armature.original).kinematics, expression, bone_transforms(armature))
+
+
+def read_emotions(armature: Any) -> np.ndarray:  # [6]
+    """What an evaluated armature feels: its sliders times its strength."""
+    # What is not animated is read from the original, as in `read_pose`.
+    settings = (armature if armature.original.animation_data is not None else armature.original).emo_avatar
+    felt = np.array([getattr(settings, emotion) for emotion in EMOTIONS], np.float32)
+    return np.clip(felt * settings.strength, 0, 1)
 
 
 def bone_transforms(armature: Any) -> np.ndarray:  # [5, 4, 4]

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import threading
+from dataclasses import replace
 
 import bpy
 import numpy as np
@@ -11,6 +12,7 @@ from bl_ext.user_default.emo_avatar.emo_avatar_addon.link import session as link
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.model.head_object import WORLD_FROM_FLAME
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.view import engine, shown, source
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.view.picture import FAR, encode_srgb
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.view.viewport import camera_view
 from mathutils import Matrix, Quaternion, Vector
 
 SIZE = 400
@@ -91,6 +93,21 @@ def test_what_is_posed_is_what_is_rendered(scene, portrait, tmp_path):
     np.testing.assert_allclose(pose["translation"], (0.01, 0.02, 0.0), atol=1e-5)
     posed = pixels(write(scene, tmp_path / "posed.png"))
     assert np.abs(posed - neutral).mean() > 0.01
+
+
+def test_emotion_colours_the_skin_too(scene, portrait):
+    """The same face, posed by hand, is another colour when the person is angry at half strength."""
+    portrait.emo_avatar.angry, portrait.emo_avatar.strength = 1.0, 0.5
+    portrait.emo_avatar.keyframe_insert("angry", frame=scene.frame_current)
+    bpy.context.view_layer.update()
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    (person,) = shown.cast(depsgraph).avatars
+    np.testing.assert_allclose(person.emotions, [0, 0, 0.5, 0, 0, 0])
+    view = camera_view(scene.camera, depsgraph, SIZE, SIZE, shown.cast(depsgraph))
+    felt = source.final_picture(view, [person]).rgba
+    unfelt = source.final_picture(view, [replace(person, emotions=np.zeros(6, np.float32))]).rgba
+    np.testing.assert_array_equal(felt[..., 3], unfelt[..., 3])
+    assert np.abs(felt - unfelt).max() > 2 / 255
 
 
 def test_depth_and_scene_linear_colours_in_an_exr(scene, portrait, read_exr, tmp_path):

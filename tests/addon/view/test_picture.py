@@ -1,5 +1,7 @@
 """Colours on their way into Blender, and what the backend is asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 from emo_avatar_addon.view.camera import View
 from emo_avatar_addon.view.picture import (
@@ -32,6 +34,11 @@ def person(seed=0):
     rng = np.random.default_rng(seed)
     pose = {name: rng.normal(size=WIDTHS.get(name, 3)).astype(np.float32) for name in POSE_FIELDS}
     return Shown("ab" * 32, np.eye(4), pose)
+
+
+def test_what_is_felt_is_part_of_the_look():
+    calm, angry = person(), replace(person(), emotions=np.array([0, 0, 0.8, 0, 0, 0], np.float32))
+    assert calm.key == person().key != angry.key
 
 
 def test_srgb_is_the_standards_curve_and_goes_back():
@@ -77,6 +84,7 @@ def test_the_backend_is_asked_as_the_protocol_says():
     assert arrays["viewmat"].shape == (4, 4) and arrays["K"].shape == (3, 3)
     assert arrays["1.expression"].shape == (100,) and arrays["1.eyes_pose"].shape == (6,)
     assert not np.array_equal(arrays["0.expression"], arrays["1.expression"])
+    assert not arrays["0.emotions"].any() and arrays["0.emotions"].shape == (6,)
 
 
 def test_nobody_is_an_empty_picture_without_asking():
