@@ -36,12 +36,30 @@ def from_blender(points: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 3]
     return np.stack([points[..., 0], points[..., 2], -points[..., 1]], axis=-1)
 
 
+def shape_positions(head: HeadArrays) -> np.ndarray:  # [136, V, 3] float32, Blender's axes
+    """Where each shape key puts the vertices. Any thread may compute it, and spare the main thread most of the work."""
+    positions = np.empty((len(SHAPE_KEYS), *head.v_template.shape), np.float32)
+    expressions, poses = np.split(positions, [flame.N_EXPRESSION])
+    expressions[:] = np.moveaxis(head.expression_dirs, 2, 0)
+    poses[:] = np.moveaxis(head.posedirs, 2, 0)
+    positions += head.v_template
+    y = positions[..., 1].copy()
+    np.negative(positions[..., 2], out=positions[..., 1])
+    positions[..., 2] = y
+    return positions
+
+
 def create(
-    context: bpy.types.Context, head: HeadArrays, name: str, texture: bpy.types.Image | None
+    context: bpy.types.Context,
+    head: HeadArrays,
+    name: str,
+    texture: bpy.types.Image | None,
+    shapes: np.ndarray | None = None,
 ) -> bpy.types.Object:
     """A new avatar in a collection of its own, at the 3D cursor, selected and active: the armature object.
 
-    Its `emo_avatar` settings are at their defaults, but for `head`.
+    `shapes` are the head's `shape_positions`, where a thread has them ready. The `emo_avatar` settings are at their
+    defaults, but for `head`.
     """
     if context.mode != "OBJECT":
         bpy.ops.object.mode_set(mode="OBJECT")
@@ -63,7 +81,7 @@ def create(
     collection.objects.link(mesh)
     materials.assign(mesh.data, head, name, texture)
     _bind(mesh, rig, head)
-    _add_shape_keys(mesh, head)
+    _add_shape_keys(mesh, head, shape_positions(head) if shapes is None else shapes)
     rig.emo_avatar.head = mesh
     drive_pose_correctives(rig)
     storage.write_rig(rig, head)
@@ -93,7 +111,7 @@ def change_person(rig: bpy.types.Object, head: HeadArrays) -> None:
         rig.data = rig.data.copy()
     with _editing(rig.data) as bones:  # which also leaves the mesh's own edit mode, that would undo what is written
         _place_bones(bones, flame.kinematics(head).joints)
-        _write_positions(rig.emo_avatar.head.data, head)
+        _write_positions(rig.emo_avatar.head.data, head, shape_positions(head))
     storage.write_rig(rig, head)
 
 
@@ -192,24 +210,22 @@ def _bind(mesh: bpy.types.Object, rig: bpy.types.Object, head: HeadArrays) -> No
     modifier.object = rig
 
 
-def _add_shape_keys(mesh: bpy.types.Object, head: HeadArrays) -> None:
+def _add_shape_keys(mesh: bpy.types.Object, head: HeadArrays, shapes: np.ndarray) -> None:
     for name in ("Basis", *SHAPE_KEYS):
         block = mesh.shape_key_add(name=name, from_mix=False)
         block.slider_min, block.slider_max = -flame.LARGEST_SHAPE_KEY, flame.LARGEST_SHAPE_KEY
         block.value = 0.0  # from 5.0 on a new one is at 1
     mesh.data.shape_keys.name = mesh.name
-    _write_positions(mesh.data, head)
+    _write_positions(mesh.data, head, shapes)
     mesh.active_shape_key_index = 0
 
 
-def _write_positions(mesh: bpy.types.Mesh, head: HeadArrays) -> None:
+def _write_positions(mesh: bpy.types.Mesh, head: HeadArrays, shapes: np.ndarray) -> None:
     template = to_blender(head.v_template)
     mesh.vertices.foreach_set("co", template.ravel())
     blocks = mesh.shape_keys.key_blocks
     blocks["Basis"].points.foreach_set("co", template.ravel())
-    directions = np.concatenate([head.expression_dirs, head.posedirs], axis=2)  # [V, 3, 136]
-    positions = template + to_blender(np.moveaxis(directions, 2, 0))  # [136, V, 3]
-    for name, points in zip(SHAPE_KEYS, positions, strict=True):
+    for name, points in zip(SHAPE_KEYS, shapes, strict=True):
         blocks[name].points.foreach_set("co", points.ravel())
     mesh.update_tag()
 

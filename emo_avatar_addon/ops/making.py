@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 
 from ..errors import AddonError
 from ..link.client import Client
@@ -38,6 +39,7 @@ class Made:
     notes: tuple[str, ...]
     file: bytes  # .emoavatar
     head: HeadArrays
+    shapes: np.ndarray  # [136, V, 3] the head's `shape_positions`
     texture: bytes | None  # PNG
 
 
@@ -133,14 +135,15 @@ def _fetch(job: Job, client: Client, description: dict[str, Any], begin: float, 
     job.report((begin + end) / 2, f"Painting {name}")
     texture = client.texture(avatar_id, TEXTURE_SIZE) if len(head.uv) else None
     job.report(end, "")
-    return Made(name, avatar_id, tuple(str(note) for note in description.get("notes") or ()), file, head, texture)
+    notes = tuple(str(note) for note in description.get("notes") or ())
+    return Made(name, avatar_id, notes, file, head, head_object.shape_positions(head), texture)
 
 
 def _add(context: Any, made: Made) -> bpy.types.Object:
     """The avatar as Blender data."""
     name = head_object.free_name(made.name)
     texture = materials.load_texture(name, made.texture) if made.texture is not None else None
-    avatar = head_object.create(context, made.head, name, texture)
+    avatar = head_object.create(context, made.head, name, texture, made.shapes)
     storage.write_file(avatar, made.file)
     avatar.emo_avatar.avatar_id = made.avatar_id
     properties.initialise(avatar, "avatar")
