@@ -5,6 +5,7 @@ import platform
 import re
 import sys
 import tempfile
+import textwrap
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -109,8 +110,9 @@ class EMOAVATAR_OT_show_report(EmoOperator):
     def draw(self, context: Any) -> None:
         column = self.layout.column(align=True)
         column.scale_y = 0.7
-        for line in last_report.splitlines()[:40]:
-            column.label(text=line[:140])
+        lines = [part for line in last_report.splitlines() for part in textwrap.wrap(line, 100) or [""]]
+        for line in lines[:50]:
+            column.label(text=line, translate=False)
 
 
 CLASSES = (EMOAVATAR_OT_show_report,)

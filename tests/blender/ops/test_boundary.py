@@ -70,3 +70,11 @@ def test_a_grey_button_says_why(monkeypatch):
     assert not bpy.ops.emo_avatar.test_failing.poll()
     with pytest.raises(RuntimeError, match="Select an avatar"):
         bpy.ops.emo_avatar.test_failing()
+
+
+def test_a_long_sentence_of_a_report_is_shown_whole(layouts, monkeypatch):
+    sentence = " ".join(f"word{number}" for number in range(60))
+    monkeypatch.setattr(boundary, "last_report", f"{sentence}\n\nTraceback")
+    lines = layouts.drawn(boundary.EMOAVATAR_OT_show_report).splitlines()
+    assert " ".join(lines).split() == [*sentence.split(), "Traceback"]
+    assert max(map(len, lines)) <= 100 and "" in lines
