@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from emo_avatar.avatar.binding import quat_from_matrix, triangle_frames
-from emo_avatar.backbones.uv.complete import Observation, beside_occluder
+from emo_avatar.backbones.uv.complete import Observation
 from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.backbones.uv.sheets import PIXEL_OPACITY, SOLID_ALPHA, VISIBLE_ALPHA, surface_at_pixels
 from emo_avatar.backbones.uv.splats import Layer, Splats, flat_splats
@@ -31,7 +31,6 @@ DETAIL_THICKNESS = 0.25  # pixels
 # Cosine to the camera between which pixels give way to texels: seen from the side, pixels on the grazing sides of a
 # face lie too far apart and show what is beside the face instead of the face. Elsewhere there is less to get wrong.
 FACE_FADE, OTHER_FADE = (0.30, 0.55), (0.05, 0.25)
-BESIDE = 2  # pixels beside something nearer that are left to the softer texels
 LEAST_FACING = 0.3  # under which a disc is no longer stretched along the surface
 
 
@@ -78,20 +77,20 @@ def detail_splats(
     alpha: np.ndarray,  # [H, W]
     bare_face: np.ndarray,  # [H, W] in [0, 1], skin of the face, not covered by hair
     wanted: np.ndarray,  # [F] bool, triangles that take pixels
+    clear: np.ndarray,  # [H, W] in [0, 1], of anything nearer
     prepared: PreparedHead,
 ) -> Splats:
     """One small disc for every pixel that sees the surface squarely enough."""
     fragments = hull.fragments
     depth = np.where(hull.covered, fragments.depth, 0)
-    row, column = np.nonzero(
-        hull.covered & (alpha > VISIBLE_ALPHA) & wanted[fragments.face] & ~beside_occluder(hull, BESIDE)
-    )
+    row, column = np.nonzero(hull.covered & (alpha > VISIBLE_ALPHA) & wanted[fragments.face] & (clear > 0))
     face = fragments.face[row, column]
     points, u, v = surface_at_pixels(depth, row, column, hull.camera, DETAIL_SIGMA)
     broad = fragments.interpolate(hull.broad_normals, hull.faces)[row, column]
     broad /= np.linalg.norm(broad, axis=1, keepdims=True)
     skin, lids = prepared.on_face["skin"][face], prepared.on_face["lids"][face]
     squarely = np.where(skin, pixel_share(hull.facing(points, broad), bare_face[row, column]), 1)
+    squarely *= clear[row, column]
     keep = squarely > 0
     u, v = _along_surface(u, v, points, hull, face)
     opacity = np.where(alpha > SOLID_ALPHA, PIXEL_OPACITY, np.clip(alpha, 0, 0.99))[row, column] * squarely

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, minimum_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter1d, minimum_filter
 from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import splu
 
@@ -23,6 +23,8 @@ SHARP_ON_FACE, SHARP_ELSEWHERE = (0.25, 0.50), (0.02, 0.15)  # confidence from a
 MIRROR_TRUST = 0.6  # how much less the other side's colour counts: faces are lit from one side
 CERTAINTY = 0.7  # exponent of the confidence that smooth completion weights colours with; less: shaded sides count more
 STIFFNESS = 1.0  # of the smooth field against a fully trusted texel
+BESIDE = 2  # pixels beside something nearer that are left to the softer texels
+CONTACT = 10.0  # pixels below the jaw over which texels give way to pixels: a sharp edge would show when it moves
 STEP = 0.010  # metres of depth between neighbouring pixels that make one an occluder
 CORNER_REACH = 0.004  # metres around the corners of the mouth
 BROW_REACH, BROW_DARKNESS = 0.035, 0.5  # metres from an eye, and brightness as a share of the face's, that are a brow
@@ -81,6 +83,15 @@ def observe(
     brow = (to_eyes < BROW_REACH) & (seen.mean(1) < BROW_DARKNESS * bright)
     gap = lip_gap(prepared, texels.face, points, seen, landmarks)
     return Observation(seen, confidence * ~gap, sharpness * ~gap, hairy, brow, facing, pixel)
+
+
+def clear_of_occluder(hull: MeshView, soft: np.ndarray) -> np.ndarray:  # [H, W] bool -> [H, W] in [0, 1]
+    """0 beside something much nearer, 1 away from it; where ``soft``, the one turns slowly into the other."""
+    beside = beside_occluder(hull, BESIDE)
+    if not beside.any():
+        return np.ones(beside.shape)
+    t = np.clip(distance_transform_edt(~beside) / CONTACT, 0, 1)
+    return np.where(soft, t * t * (3 - 2 * t), ~beside)
 
 
 def beside_occluder(hull: MeshView, reach: int) -> np.ndarray:  # [H, W] bool

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import label
 
-from emo_avatar.backbones.uv.attributes import BESIDE, detail_splats, pixel_share, texel_splats
-from emo_avatar.backbones.uv.complete import Observation, beside_occluder, complete_hair, complete_skin, observe
+from emo_avatar.backbones.uv.attributes import detail_splats, pixel_share, texel_splats
+from emo_avatar.backbones.uv.complete import Observation, clear_of_occluder, complete_hair, complete_skin, observe
 from emo_avatar.backbones.uv.eyes import eye_axes, eye_colours
 from emo_avatar.backbones.uv.hull import CORRECTION, MAX_THICKNESS, hair_vertices, inflate_scalp, skull_centre
 from emo_avatar.backbones.uv.lids import carry_lashes, lash_colour, lash_line
@@ -81,8 +81,9 @@ def project(
 
     grown = hull.fragments.interpolate(under_hair[:, None], head.faces)[..., 0]
     bare_face = (1 - grown) * (hull.covered & on_face["face"][hull.fragments.face])
+    clear = clear_of_occluder(hull, hull.covered & on_face["neck"][hull.fragments.face])
     on_texels = texel_splats(prepared, hull, points, seen, colour)
-    on_pixels = detail_splats(hull, rgb, np.where(tooth | hanging, 0, alpha), bare_face, shown, prepared)
+    on_pixels = detail_splats(hull, rgb, np.where(tooth | hanging, 0, alpha), bare_face, shown, clear, prepared)
     sheet = sheet_of(hull, alpha, labels, head)
     rim_rgb = _of_surface(sheet, hull, colour, rgb, prepared)
     splats = Splats.join([
@@ -92,8 +93,7 @@ def project(
         *sheet_splats(sheet, hull, rim_rgb, alpha, ~hull.covered | hanging, prepared),
     ])  # fmt: skip
     of_texels = np.maximum(seen.sharpness, LEAST_TRUST * (seen.confidence > 0))
-    on_top = 1 - sample(beside_occluder(hull, BESIDE).astype(np.float32), seen.pixel)
-    of_texels *= 1 - on_top * pixel_share(seen.facing, sample(bare_face, seen.pixel))
+    of_texels *= 1 - sample(clear, seen.pixel) * pixel_share(seen.facing, sample(bare_face, seen.pixel))
     return splats, np.concatenate([of_texels, _trust_in_pixels(splats)[len(texels) :]]), seen
 
 
