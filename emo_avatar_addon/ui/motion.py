@@ -9,6 +9,7 @@ from ..model.arkit import ARKIT_NAMES
 from ..ops.avatar import active
 from ..timeline import driving
 from .emotions import AvatarPanel
+from .text import paragraph
 
 
 class EMOAVATAR_PT_motion(AvatarPanel, bpy.types.Panel):
@@ -28,7 +29,7 @@ class EMOAVATAR_PT_motion(AvatarPanel, bpy.types.Panel):
         if not has_motion:
             return
         row.operator("emo_avatar.remove_motion", text="", icon="X")
-        layout.label(text=driving.motion_sentence(context.scene, avatar))
+        paragraph(layout, context, driving.motion_sentence(context.scene, avatar))
         layout.prop(settings, "motion_influence")
         column = layout.column()
         column.prop(settings, "motion_offset")

@@ -77,7 +77,8 @@ class Screen:
         words = []
         for row in table.splitlines()[1:]:
             cells = row.split("\t")
-            if len(cells) < 12 or float(cells[10]) < CONFIDENCE or not cells[11].strip():
+            # An icon is read as a sign: with it the middle of "> Splats" would be the tick box between them.
+            if len(cells) < 12 or float(cells[10]) < CONFIDENCE or not _letters(cells[11]):
                 continue
             left, top, w, h = (int(cell) / zoom for cell in cells[6:10])
             words.append(Word(cells[11], x0 + left + w / 2, y0 + top + h / 2))
@@ -91,11 +92,15 @@ class Screen:
         deadline = time.monotonic() + wait
         for manner in itertools.count():
             words = self.words(area, manner)
+            found = []
             for i in range(len(words)):
                 for run in (words[i:j] for j in range(i + 1, min(i + 1 + MOST_WORDS, len(words) + 1))):
-                    in_line = max(w.y for w in run) - min(w.y for w in run) < LINE
-                    if in_line and _alike("".join(w.text for w in run), label):
-                        return round(sum(w.x for w in run) / len(run)), round(run[0].y)
+                    likeness = _likeness("".join(w.text for w in run), label)
+                    if max(w.y for w in run) - min(w.y for w in run) < LINE and likeness >= ALIKE:
+                        found.append((likeness, run))
+            if found:
+                _, run = max(found, key=lambda each: each[0])
+                return round(sum(w.x for w in run) / len(run)), round(run[0].y)
             if time.monotonic() > deadline and manner >= len(MANNERS):
                 self.shot("not-found")
                 raise NotOnScreen(f"“{label}” is not on the screen; it reads: {' '.join(w.text for w in words)}")
@@ -136,7 +141,10 @@ class Screen:
         self._run(f"xdotool type --delay 15 {text!r}; sleep 0.3")
 
 
-def _alike(read: str, label: str) -> bool:
-    """Whether the reader may have meant this label: one wrong letter in some eight is its habit."""
-    a, b = (re.sub(r"[^a-z0-9]", "", text.lower()) for text in (read, label))
-    return difflib.SequenceMatcher(None, a, b).ratio() >= ALIKE
+def _letters(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())
+
+
+def _likeness(read: str, label: str) -> float:
+    """From 0 to 1: whether the reader may have meant this label. One wrong letter in some eight is its habit."""
+    return difflib.SequenceMatcher(None, _letters(read), _letters(label)).ratio()

@@ -11,6 +11,8 @@ import bpy
 ADDON = "bl_ext.user_default.emo_avatar"
 TAB = "Emo Avatar"
 
+drawn: set[str] = set()
+
 
 def begin() -> float | None:
     window = bpy.context.window_manager.windows[0]
@@ -22,6 +24,22 @@ def begin() -> float | None:
     except AttributeError:  # until the sidebar has been drawn for the first time
         return 0.3
     return None
+
+
+def watch(name: str) -> None:
+    """Take note of a panel whenever its contents are drawn, which Blender does while it is open."""
+    getattr(bpy.types, name).append(lambda panel, context: drawn.add(name))
+
+
+def open_panels() -> list[str]:
+    """The extension's panels that the sidebar has drawn since the last time."""
+    names = sorted(drawn)
+    drawn.clear()
+    for area in bpy.context.window_manager.windows[0].screen.areas:
+        for region in area.regions:
+            if area.type == "VIEW_3D" and region.type == "UI":
+                region.tag_redraw()
+    return names
 
 
 def curves(avatar: bpy.types.Object) -> list[bpy.types.FCurve]:
@@ -50,6 +68,7 @@ def tell() -> float:
         "sliders": {name: round(value, 3) for name, value in sliders.items()},
         "keyed": [point.co[0] for point in keyed[0].keyframe_points] if keyed else [],
         "saved": not bpy.data.is_dirty,
+        "panels": open_panels(),
     }
     with open("state.json.new", "w") as file:
         json.dump(state, file)
@@ -68,5 +87,8 @@ for name in ("Cube", "Light"):
     bpy.data.objects.remove(bpy.data.objects[name])
 bpy.context.scene.frame_end = 60
 bpy.ops.wm.save_as_mainfile(filepath=os.environ["EMO_AVATAR_FILE"])
+for name in dir(bpy.types):
+    if name.startswith("EMOAVATAR_PT_"):
+        watch(name)
 bpy.app.timers.register(begin, first_interval=0.5)
 bpy.app.timers.register(tell, persistent=True)
