@@ -120,10 +120,14 @@ def set_frame(screen: Screen, folder: Path, frame: int) -> None:
     until(folder, lambda: screen.enter(x - 100, y, str(frame)), lambda state: state["frame"] == frame)
 
 
-def open_panel(screen: Screen, folder: Path, label: str, panel: str) -> None:
-    """Click a panel's header, where it is closed; `panel` is its class."""
-    if panel not in json.loads((folder / "state.json").read_text())["panels"]:
-        until(folder, lambda: screen.click(label, SIDEBAR), lambda state: panel in state["panels"])
+def set_panel(screen: Screen, folder: Path, label: str, panel: str, is_open: bool = True) -> None:
+    """Click a panel's header, unless it is as wanted; `panel` is its class."""
+
+    def is_so(state: dict) -> bool:
+        return (panel in state["panels"]) == is_open
+
+    if not is_so(json.loads((folder / "state.json").read_text())):
+        until(folder, lambda: screen.click(label, SIDEBAR), is_so)
 
 
 def save(screen: Screen, folder: Path) -> None:
@@ -176,7 +180,8 @@ def test_from_portrait_to_keyed_emotion(screen: Screen, folder: Path) -> None:
         lambda state: state["camera"].startswith("Portrait"),
     )
 
-    open_panel(screen, folder, "Splats", "EMOAVATAR_PT_view")
+    set_panel(screen, folder, "Create", "EMOAVATAR_PT_create", is_open=False)  # all of the next has room then
+    set_panel(screen, folder, "Splats", "EMOAVATAR_PT_view")
 
     def choose_engine() -> None:
         screen.click("EEVEE", SIDEBAR)
