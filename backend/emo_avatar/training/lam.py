@@ -32,6 +32,7 @@ from emo_avatar.emotion.recipes import RECIPES_PATH
 from emo_avatar.head.data import open_head
 from emo_avatar.render.camera import Camera
 from emo_avatar.render.rasterize import rasterize
+from emo_avatar.training.losses import picture_gradients
 from emo_avatar.training.processes import processes
 from emo_avatar.training.run import RunSettings, forget_checkpoint, run
 
@@ -149,16 +150,6 @@ class LamTask:
         faces, binding = self._faces.to(device), self._binding.to(device)
         canonical = gaussians_of(out, points[i], i)
         return pose(bind(canonical, binding, neutral, faces), binding, vertices, faces)
-
-
-def picture_gradients(error: Tensor) -> Tensor:  # [H, W, 3]
-    """How much a picture's differences between neighbours err, at three scales."""
-    x = error.permute(2, 0, 1)[None]
-    total = x.new_zeros(())
-    for _ in range(3):
-        total = total + x.diff(dim=2).abs().mean() + x.diff(dim=3).abs().mean()
-        x = F.avg_pool2d(x, 2)
-    return total
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:

@@ -53,6 +53,7 @@ from emo_avatar.motion.flame_sequence import FlameSequence
 from emo_avatar.motion.timeline import EMOTIONS
 from emo_avatar.render.camera import Camera
 from emo_avatar.render.rasterize import rasterize
+from emo_avatar.training.losses import picture_gradients
 from emo_avatar.training.run import RunSettings, forget_checkpoint, run
 
 Progress = Callable[[float, str], None]
@@ -323,7 +324,7 @@ class UVTask:
         return terms | {
             "restraint": RESTRAINT * raw.square().mean(),
             "photometric": PHOTOMETRIC * error.square().mean(),
-            "gradient": GRADIENT * _gradients(error),
+            "gradient": GRADIENT * picture_gradients(error),
             "mask": MASK * (alpha - head).square().mean(),
         }
 
@@ -377,16 +378,6 @@ def _robust(error: Tensor, weight: Tensor) -> Tensor:  # [N, 3], [N]
     """Huber's loss, averaged under a weight."""
     loss = F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=ROBUST).mean(1)
     return (weight * loss).sum() / weight.sum().clamp_min(1) / ROBUST
-
-
-def _gradients(error: Tensor) -> Tensor:  # [H, W, 3]
-    """How much a picture's differences between neighbours err, at three scales."""
-    x = error.permute(2, 0, 1)[None]
-    total = x.new_zeros(())
-    for _ in range(3):
-        total = total + x.diff(dim=2).abs().mean() + x.diff(dim=3).abs().mean()
-        x = F.avg_pool2d(x, 2)
-    return total
 
 
 def run_settings(steps: int = 4000, minutes: float | None = None, workers: int = 1) -> RunSettings:

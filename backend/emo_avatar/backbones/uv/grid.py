@@ -96,7 +96,8 @@ def grid_of(prepared: PreparedHead, size: int = SIZE) -> Grid:
     folds = fold_depth(head, texels.face, texels.barycentric) / np.float32(255)
     of_texels = [*(on_texels(name) for name in REGIONS), *folds.T, *(REST_SCALE * texels.rest).T]
     fixed = np.stack([island.astype(np.float32), *(column[texel] for column in of_texels)])
-    coloured = (head.regions["face"] | head.regions["ears"] | head.regions["neck"]) & ~head.regions["scalp"]
+    # Not the neck: nobody knows where on it clothing begins, and a shirt does not blush.
+    coloured = (head.regions["face"] | head.regions["ears"]) & ~head.regions["scalp"] & ~head.regions["neck"]
     reach = smooth_over_mesh(coloured.astype(float), head.faces, REACH_ROUNDS).astype(np.float32)
     return Grid(texel.astype(np.int32), fixed.astype(np.float32), reach)
 
