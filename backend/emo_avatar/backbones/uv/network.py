@@ -46,9 +46,8 @@ class Encoded:
 class UVNetwork(nn.Module):
     """Residuals of every cell of the atlas; see `OUT` and `residuals`."""
 
-    fixed: (
-        Tensor  # [FIXED, R, R] what each cell is; goes with the weights, so that avatars play without their head's map
-    )
+    # What each cell is; it goes with the weights, so that avatars play without their head's map.
+    fixed: Tensor  # [FIXED, R, R]
 
     def __init__(self, fixed: np.ndarray | None = None, size: int = SIZE) -> None:
         super().__init__()
