@@ -85,10 +85,14 @@ class Screen:
         return words
 
     def find(
-        self, label: str, area: tuple[int, int, int, int] | None = None, wait: float = PATIENCE
+        self, label: str, area: tuple[int, int, int, int] | None = None, wait: float = PATIENCE, in_menu: bool = False
     ) -> tuple[int, int]:
-        """Where ``label``, one or more words, is written; waits for it to appear."""
-        self.move(*ASIDE)
+        """Where ``label``, one or more words, is written; waits for it to appear.
+
+        The pointer steps aside, so that nothing is lit up; not in an open menu, which would close.
+        """
+        if not in_menu:
+            self.move(*ASIDE)
         deadline = time.monotonic() + wait
         for manner in itertools.count():
             words = self.words(area, manner)
@@ -106,8 +110,10 @@ class Screen:
                 raise NotOnScreen(f"“{label}” is not on the screen; it reads: {' '.join(w.text for w in words)}")
             time.sleep(0.5)
 
-    def click(self, label: str, area: tuple[int, int, int, int] | None = None, wait: float = PATIENCE) -> None:
-        self.click_at(*self.find(label, area, wait))
+    def click(
+        self, label: str, area: tuple[int, int, int, int] | None = None, wait: float = PATIENCE, in_menu: bool = False
+    ) -> None:
+        self.click_at(*self.find(label, area, wait, in_menu))
 
     def click_at(self, x: int, y: int, button: int = 1) -> None:
         # Blender takes the button under the pointer from the last movement that it has drawn.

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import chroot  # noqa: E402
-from screen import PATIENCE, SIZE, Screen  # noqa: E402
+from screen import PATIENCE, SIZE, NotOnScreen, Screen  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[2]
 PICTURES = REPOSITORY / "build" / f"gui-{chroot.BLENDER}"
@@ -29,6 +30,7 @@ SIDEBAR = (1000, 100, 310, 800)  # where its labels are read
 MENUS = (0, 20, 400, 30)
 TIMELINE = (900, 880, 700, 70)
 TRIES = 4
+MENU = 15  # seconds that an open menu may take to be read
 BUILDING = 600  # seconds that an avatar may take on a busy machine, the backend's start included
 
 pytestmark = pytest.mark.skipif(chroot.missing() is not None, reason=f"no clicks here: {chroot.missing()}")
@@ -96,7 +98,8 @@ def look(folder: Path) -> dict:
 def until(folder: Path, action: Callable[[], object], done: Callable[[dict], bool]) -> None:
     """Do something until Blender says that it has come about: a slow screen may swallow a click."""
     for _ in range(TRIES):
-        action()
+        with contextlib.suppress(NotOnScreen):  # a menu that has closed again
+            action()
         deadline = time.monotonic() + PATIENCE / TRIES
         while time.monotonic() < deadline:
             state = json.loads((folder / "state.json").read_text())
@@ -185,7 +188,7 @@ def test_from_portrait_to_keyed_emotion(screen: Screen, folder: Path) -> None:
 
     def choose_engine() -> None:
         screen.click("EEVEE", SIDEBAR)
-        screen.click("Emo Splats")
+        screen.click("Emo Splats", wait=MENU, in_menu=True)
 
     until(folder, choose_engine, lambda state: state["engine"] == "EMO_SPLATS")
     until(
@@ -194,7 +197,7 @@ def test_from_portrait_to_keyed_emotion(screen: Screen, folder: Path) -> None:
         lambda state: state["view_transform"] == "Standard",
     )
     screen.click("Render", MENUS)
-    screen.click("Render Image")
+    screen.click("Render Image", wait=MENU, in_menu=True)
     screen.find("Render Result", wait=BUILDING)
     time.sleep(15)
     screen.shot("08-render")
