@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -109,13 +110,14 @@ def until(folder: Path, action: Callable[[], object], done: Callable[[dict], boo
     raise AssertionError(f"what was clicked did not come about: {state}")
 
 
-def set_slider(screen: Screen, folder: Path, label: tuple[int, int], name: str, value: float) -> None:
-    """Type into the slider whose label stands there."""
-    until(
-        folder,
-        lambda: screen.enter(label[0] + 100, label[1], str(value)),
-        lambda state: state["sliders"][name] == value,
-    )
+def set_slider(screen: Screen, folder: Path, label: Callable[[], tuple[int, int]], name: str, value: float) -> None:
+    """Type into the slider whose label stands where ``label`` says, which is asked again for each try."""
+
+    def enter() -> None:
+        x, y = label()
+        screen.enter(x + 100, y, str(value))
+
+    until(folder, enter, lambda state: state["sliders"][name] == value)
 
 
 def set_frame(screen: Screen, folder: Path, frame: int) -> None:
@@ -159,7 +161,7 @@ def test_from_portrait_to_keyed_emotion(screen: Screen, folder: Path) -> None:
     for frame, values in ((1, {}), (25, {"Happy": 1}), (50, {"Happy": 0, "Surprised": 1})):
         set_frame(screen, folder, frame)
         for emotion, value in values.items():
-            set_slider(screen, folder, sliders[emotion], emotion.lower(), value)
+            set_slider(screen, folder, functools.partial(sliders.get, emotion), emotion.lower(), value)
         until(folder, lambda: screen.click_at(*key_all), lambda state, frame=frame: frame in state["keyed"])
         time.sleep(4)
         screen.shot(f"06-frame-{frame}")
@@ -209,7 +211,7 @@ def test_without_the_backend_nothing_is_lost(screen: Screen, backend: dict, fold
     screen.key("Escape")
     os.kill(backend["pid"], signal.SIGKILL)
     set_frame(screen, folder, 25)
-    set_slider(screen, folder, screen.find("Sad", SIDEBAR), "sad", 0.5)
+    set_slider(screen, folder, lambda: screen.find("Sad", SIDEBAR), "sad", 0.5)  # what has gone wrong moves it down
     screen.find("Edits are not shown", SIDEBAR)
     screen.shot("09-backend-lost")
     screen.move(500, 600)
