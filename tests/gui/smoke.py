@@ -199,7 +199,7 @@ def test_from_portrait_to_keyed_emotion(screen: Screen, folder: Path) -> None:
         lambda state: state["view_transform"] == "Standard",
     )
     screen.click("Render", MENUS)
-    screen.click("Render Image", wait=MENU, in_menu=True)
+    screen.click("Render Image")
     screen.find("Render Result", wait=BUILDING)
     time.sleep(15)
     screen.shot("08-render")
