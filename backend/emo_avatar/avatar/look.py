@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from threading import Lock
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
+import torch
 
 from emo_avatar.avatar.gaussians import Gaussians
 from emo_avatar.avatar.rig import Rig
+from emo_avatar.motion.timeline import EMOTIONS
 
 if TYPE_CHECKING:
     from emo_avatar.avatar.avatar import SourcePhoto
@@ -31,3 +35,31 @@ class Look(Protocol):
     def unpack(cls, arrays: Mapping[str, np.ndarray], rig: Rig, photo: SourcePhoto | None) -> Look:
         """The look that `pack` described. Raises ValueError or KeyError when the pieces do not fit together."""
         ...
+
+
+def checked_weights(weights: np.ndarray) -> np.ndarray:  # [6] float32
+    """The weights of one emotion. Raises ValueError when there are not six."""
+    weights = np.asarray(weights, np.float32)
+    if weights.shape != (len(EMOTIONS),):
+        raise ValueError(f"Emotion weights must have shape ({len(EMOTIONS)},), not {weights.shape}.")
+    return weights
+
+
+class EmotionCache:
+    """What a network has said of the last ``most`` emotions; threads share it."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[bytes, torch.Tensor] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, weights: np.ndarray, ask: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """What is kept of ``weights [6]``, else what ``ask`` returns, one thread at a time."""
+        key = weights.tobytes()
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = ask()
+                while len(self._kept) > self._most:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(key)
+            return self._kept[key]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -54,6 +53,7 @@ from emo_avatar.motion.timeline import EMOTIONS
 from emo_avatar.render.camera import Camera
 from emo_avatar.render.rasterize import rasterize
 from emo_avatar.training.losses import picture_gradients
+from emo_avatar.training.processes import processes
 from emo_avatar.training.run import RunSettings, forget_checkpoint, run
 
 Progress = Callable[[float, str], None]
@@ -403,10 +403,10 @@ def train_uv(
     folder = output.with_suffix(".sources")
     folder.mkdir(parents=True, exist_ok=True)
     task = UVTask(training, folder, begin)
-    if int(os.environ.get("RANK", 0)) == 0:
+    if processes(device).first:
         progress(0.0, "drawing people")
     result = run(task, output, settings, device=device, resume=resume, progress=progress)
-    if int(os.environ.get("RANK", 0)) == 0:
+    if processes(device).first:
         metadata = {"training": json.dumps(asdict(training) | asdict(settings)), "fingerprint": task.fingerprint}
         metadata |= {"steps": str(result.steps), "minutes": f"{result.minutes:.1f}"}
         network = task.model

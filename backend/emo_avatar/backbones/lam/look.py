@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from threading import Lock
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
 
 from emo_avatar.avatar.gaussians import Gaussians, sh_from_rgb
+from emo_avatar.avatar.look import EmotionCache, checked_weights
 from emo_avatar.avatar.rig import FlameRig, Rig
 from emo_avatar.backbones.lam.checkpoint import shipped_lam
-from emo_avatar.motion.timeline import EMOTIONS
 
 if TYPE_CHECKING:
     from emo_avatar.avatar.avatar import SourcePhoto
@@ -30,14 +28,11 @@ class LamLook:
 
     tokens: np.ndarray  # [M, width] of the image
     points: np.ndarray  # [N, 3] metres, that the network is asked about
-    _kept: OrderedDict[bytes, torch.Tensor] = field(default_factory=OrderedDict, repr=False)
-    _lock: Lock = field(default_factory=Lock, repr=False)
+    _kept: EmotionCache = field(default_factory=lambda: EmotionCache(KEPT), repr=False)
 
     def under(self, gaussians: Gaussians, weights: np.ndarray) -> Gaussians:
         """Posed Gaussians with the colours of an emotion; at neutral the same ones."""
-        weights = np.asarray(weights, np.float32)
-        if weights.shape != (len(EMOTIONS),):
-            raise ValueError(f"Emotion weights must have shape ({len(EMOTIONS)},), not {weights.shape}.")
+        weights = checked_weights(weights)
         if not weights.any():
             return gaussians
         change = self._colours(weights) - self._colours(np.zeros_like(weights))
@@ -56,15 +51,11 @@ class LamLook:
         return cls(tokens, points)
 
     def _colours(self, weights: np.ndarray) -> torch.Tensor:  # [6] -> [N, 1, 3]
-        key = weights.tobytes()
-        with self._lock:
-            if key not in self._kept:
-                model = shipped_lam().model
-                tokens, points = (torch.from_numpy(a)[None] for a in (self.tokens, self.points))
-                with torch.inference_mode():
-                    rgb = model.decode(tokens, points, torch.from_numpy(weights)[None]).rgb[0]
-                self._kept[key] = sh_from_rgb(rgb)
-                while len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            return self._kept[key]
+
+        def ask() -> torch.Tensor:
+            model = shipped_lam().model
+            tokens, points = (torch.from_numpy(a)[None] for a in (self.tokens, self.points))
+            with torch.inference_mode():
+                return sh_from_rgb(model.decode(tokens, points, torch.from_numpy(weights)[None]).rgb[0])
+
+        return self._kept.get(weights, ask)

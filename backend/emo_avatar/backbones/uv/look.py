@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from threading import Lock
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +12,7 @@ import torch
 
 from emo_avatar.avatar.avatar import SourcePhoto
 from emo_avatar.avatar.gaussians import SH_C0, Gaussians
+from emo_avatar.avatar.look import EmotionCache, checked_weights
 from emo_avatar.avatar.rig import FlameRig, Rig
 from emo_avatar.backbones.uv.grid import PortraitMaps, sample, shares_atlas
 from emo_avatar.backbones.uv.learned import coloured, encode, photo_tensor, shipped_network
@@ -35,14 +34,11 @@ class UVLook:
     reach: np.ndarray  # [N] uint8, how far emotion colours each Gaussian
     rig: FlameRig
     photo: SourcePhoto
-    _kept: OrderedDict[bytes, torch.Tensor] = field(default_factory=OrderedDict, repr=False)
-    _lock: Lock = field(default_factory=Lock, repr=False)
+    _kept: EmotionCache = field(default_factory=lambda: EmotionCache(KEPT), repr=False)
 
     def under(self, gaussians: Gaussians, weights: np.ndarray) -> Gaussians:
         """Posed Gaussians with the colours of an emotion; at neutral the same ones."""
-        weights = np.asarray(weights, np.float32)
-        if weights.shape != (len(EMOTIONS),):
-            raise ValueError(f"Emotion weights must have shape ({len(EMOTIONS)},), not {weights.shape}.")
+        weights = checked_weights(weights)
         if not weights.any():
             return gaussians
         if gaussians.device.type != "cpu":
@@ -92,17 +88,14 @@ class UVLook:
 
     def _gain(self, weights: np.ndarray) -> torch.Tensor:  # [6] -> [R, R, 3]
         """The log of the factor by which an emotion changes colours."""
-        key = weights.tobytes()
-        with self._lock:
-            if key not in self._kept:
-                encoded, neutral = self._encoded
-                with torch.inference_mode():
-                    raw = shipped_network().decode(encoded, torch.from_numpy(weights)[None])
-                    self._kept[key] = (log_gain(raw)[0] - neutral).permute(1, 2, 0).contiguous()
-                while len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            return self._kept[key]
+
+        def ask() -> torch.Tensor:
+            encoded, neutral = self._encoded
+            with torch.inference_mode():
+                raw = shipped_network().decode(encoded, torch.from_numpy(weights)[None])
+                return (log_gain(raw)[0] - neutral).permute(1, 2, 0).contiguous()
+
+        return self._kept.get(weights, ask)
 
 
 @kernel
