@@ -6,7 +6,7 @@ import bpy
 import numpy as np
 
 from ..errors import AddonError
-from ..timeline import bake, evaluation
+from ..timeline import bake, evaluation, playing
 from .avatar import AvatarOperator, targets
 
 
@@ -45,11 +45,11 @@ class EMOAVATAR_OT_bake(AvatarOperator):
             evaluation.mark(avatar)
         evaluation.settle()
         for avatar in chosen:
-            if why := evaluation.trouble(avatar):
+            if why := playing.trouble(avatar):
                 raise AddonError(f"{avatar.name} cannot be baked, its keys are not evaluated. {why}")
         count = 0
         for avatar in chosen:
-            seen = evaluation.evaluated(avatar)
+            seen = playing.evaluated(avatar)
             if seen is None:
                 raise AddonError(f"{avatar.name} has not been evaluated yet.")
             count += bake.bake(avatar, seen, np.arange(start, end + 1), self.simplify)

@@ -14,7 +14,7 @@ from ..export.flame_npz import write_flame_npz
 from ..export.formats import FORMATS, Format, estimated_bytes, sample_times, targets
 from ..export.targets import check_target, reserve, whole_file
 from ..model.reference import Reference
-from ..timeline import evaluation
+from ..timeline import evaluation, playing
 from ..ui.text import paragraph
 from ..view import source
 from .jobs import Job, JobOperator, Work
@@ -141,7 +141,7 @@ class EMOAVATAR_OT_export(ExportSettings, JobOperator):
         if kind.backend:
             source.want_backend(context)
         if not evaluation.settle():
-            for why in filter(None, map(evaluation.trouble, avatars)):
+            for why in filter(None, map(playing.trouble, avatars)):
                 self.say("The last evaluated motion is exported: {why}", "WARNING", why=why)
         stage = takes.Stage(
             scene=Reference.to(scene),

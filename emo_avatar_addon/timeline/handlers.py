@@ -14,7 +14,7 @@ from bpy.app.handlers import persistent
 from .. import mainloop
 from ..link import session
 from ..model import properties
-from . import evaluation, sampling
+from . import evaluation, playing, sampling
 
 
 def _safe(handler: Callable[..., None]) -> Callable[..., None]:
@@ -36,11 +36,11 @@ def on_frame(scene: bpy.types.Scene, _depsgraph: Any = None) -> None:
     What was set and not keyed is lost, as Blender loses it.
     """
     frame = scene.frame_current_final
-    for entry, avatar in evaluation.shown(scene):
+    for entry, avatar in playing.of_scene(scene):
         beyond = entry.track is None or frame not in entry.track
         if entry.live is not None and not (beyond and frame in entry.live):
             entry.live, entry.live_wanted = None, b""
-        evaluation.show(entry, avatar, frame)
+        playing.show(entry, avatar, frame)
         if beyond:
             evaluation.mark(avatar)
 
@@ -52,13 +52,13 @@ def on_change(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
     changed = [update.id.original for update in depsgraph.updates]
     evaluation.heard({one.session_uid for one in changed})
     for one in changed:  # duplicated, appended, or brought in by other means
-        if isinstance(one, bpy.types.Object) and one.type == "ARMATURE" and not evaluation.knows(one):
+        if isinstance(one, bpy.types.Object) and one.type == "ARMATURE" and one.session_uid not in playing.entries:
             evaluation.mark(one)
 
 
 @_safe
 def on_save(*_: Any) -> None:
-    evaluation.store()
+    playing.store()
 
 
 @_safe
@@ -76,12 +76,12 @@ def on_undo(*_: Any) -> None:
 @_safe
 def on_render(scene: bpy.types.Scene, *_: Any) -> None:
     """A render begins: what is keyed is what it shows, in the range as it is now: Blender may not have told."""
-    for _entry, avatar in evaluation.shown(scene):
+    for _entry, avatar in playing.of_scene(scene):
         evaluation.mark(avatar)
     if evaluation.settle():
         return
-    for _entry, avatar in evaluation.shown(scene):
-        if why := evaluation.trouble(avatar):
+    for _entry, avatar in playing.of_scene(scene):
+        if why := playing.trouble(avatar):
             print(f"Emo Avatar: {avatar.name} renders as it was last evaluated. {why}", file=sys.stderr)
 
 
@@ -96,7 +96,7 @@ def on_render_frame(scene: bpy.types.Scene, *_: Any) -> None:
 def on_rendered(scene: bpy.types.Scene, *_: Any) -> None:
     """The render is over: the viewport shows again what is set and not keyed."""
     evaluation.retreat()
-    for _entry, avatar in evaluation.shown(scene):
+    for _entry, avatar in playing.of_scene(scene):
         evaluation.mark(avatar, reshow=True)
 
 

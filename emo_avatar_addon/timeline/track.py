@@ -63,11 +63,6 @@ class Track:
         rows = np.flatnonzero(np.abs(self.motion.expression).max(axis=1, initial=0.0) > flame.LARGEST_SHAPE_KEY)
         return (self.start + int(rows[0]), self.start + int(rows[-1])) if len(rows) else None
 
-    def parameters(self, frame: float) -> dict[str, np.ndarray]:
-        """FLAME parameters of one frame, `expression [100]` and so on: what splats are posed with."""
-        at = np.array([min(max(frame - self.start, 0.0), len(self) - 1.0)])
-        return {name: values[0] for name, values in self.motion.at(at, self.motion.fps).arrays().items()}
-
     def pack(self) -> bytes:
         """For the .blend. What never changes is stored once."""
         arrays = {f"drive.{name}": getattr(self.drive, name) for name in _SAMPLED}

@@ -8,7 +8,7 @@ from ..link import session
 from ..model.properties import EMOTIONS, active_avatar
 from ..ops.avatar import active
 from ..ops.presets import EMOAVATAR_PT_presets
-from ..timeline import bake, evaluation, presets
+from ..timeline import bake, playing, presets
 from .main import CATEGORY, WRONG
 from .text import paragraph
 
@@ -125,14 +125,14 @@ def draw_state(layout: bpy.types.UILayout, context: Any, avatar: bpy.types.Objec
         row.label(text=f"Baked, frames {start} to {end}", icon="ACTION")
         row.operator("emo_avatar.unbake", text="Remove")
         return
-    if why := evaluation.trouble(avatar):
+    if why := playing.trouble(avatar):
         column = layout.column(align=True)
         if session.current().health.state in WRONG:  # the first panel says why
             paragraph(column, context, "Edits are not shown until the backend runs again.", icon="ERROR")
             return
         paragraph(column, context, f"Edits are not shown. {why}", icon="ERROR")
         column.operator("emo_avatar.start_backend", icon="FILE_REFRESH")
-    elif notice := evaluation.notice(avatar):
+    elif notice := playing.notice(avatar):
         paragraph(layout, context, notice, icon="INFO")
 
 

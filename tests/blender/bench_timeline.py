@@ -11,7 +11,16 @@ import numpy as np
 from bl_ext.user_default.emo_avatar.emo_avatar_addon import mainloop
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import flame, head_file, head_object
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.ops import jobs, making
-from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import bake, curves, driving, evaluation, handlers, track
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import (
+    asking,
+    bake,
+    curves,
+    driving,
+    evaluation,
+    handlers,
+    playing,
+    track,
+)
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.view import shown as shown_in_view
 
 from .performers import *  # noqa: F403
@@ -75,15 +84,15 @@ def test_key_edit(scene, avatar, backend):
     def seen(i):
         edit(100 + i)
         evaluation.refresh()
-        mainloop.drain(lambda: not evaluation.is_waiting(avatar), 5)
+        mainloop.drain(lambda: not playing.is_waiting(avatar), 5)
         bpy.context.view_layer.update()
 
     print(f"\n{FRAMES} frames, {len(curves.channels(avatar).fcurves)} curves, Blender {bpy.app.version_string}")
     drive = driving.drive(scene, avatar, frames)
     client = backend.client
     say("  sampling the range", timed(lambda i: driving.drive(scene, avatar, frames)))
-    say("  asking the backend", timed(lambda i: evaluation._felt(client, 0, drive)))
-    felt = evaluation._felt(client, 0, drive)
+    say("  asking the backend", timed(lambda i: asking.felt(client, drive, bytes)))
+    felt = asking.felt(client, drive, bytes)
     say("  blinks, gaze, rig values", timed(lambda i: track.finish(drive, felt)))
     say("  Blender's own update after the edit", timed(edit))
     say("key edit until the current frame is seen", timed(first_seen), KEY_EDIT)
@@ -99,8 +108,8 @@ def shown(avatar):
 def test_playback(scene, make_avatar, backend):
     scene.frame_end = FRAMES
     for count, budget in ((1, HANDLER), (4, HANDLER_OF_FOUR)):
-        while len(evaluation._entries) < count:
-            busy(make_avatar(f"Avatar {len(evaluation._entries)}"))
+        while len(playing.entries) < count:
+            busy(make_avatar(f"Avatar {len(playing.entries)}"))
         settle()
         print()
         handler = timed(lambda i: handlers.on_frame(scene), 60)
@@ -109,7 +118,7 @@ def test_playback(scene, make_avatar, backend):
         with_handler = timed(lambda i: scene.frame_set(1 + i), FRAMES - 1)
         for avatar in bpy.data.objects:
             if avatar.type == "ARMATURE":
-                bake.bake(avatar, evaluation.evaluated(avatar), np.arange(1, FRAMES + 1), simplify=False)
+                bake.bake(avatar, playing.evaluated(avatar), np.arange(1, FRAMES + 1), simplify=False)
         baked = timed(lambda i: scene.frame_set(1 + i), FRAMES - 1)
         for avatar in bpy.data.objects:
             if avatar.type == "ARMATURE":
@@ -123,7 +132,7 @@ def test_bake(scene, avatar, backend):
     scene.frame_end = FRAMES
     busy(avatar)
     settle()
-    seen, frames = evaluation.evaluated(avatar), np.arange(1, FRAMES + 1)
+    seen, frames = playing.evaluated(avatar), np.arange(1, FRAMES + 1)
     print()
     baked = timed(lambda i: bake.bake(avatar, seen, frames, simplify=False), 6)
     say(f"bake {FRAMES} frames", baked, BAKE)

@@ -6,7 +6,7 @@ import pytest
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.link import client as link
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.link import session
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import head_file, head_object, properties
-from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import evaluation
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import evaluation, playing
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def key(avatar, name, *points):
 def settle():
     """As the timer of a window would."""
     bpy.context.view_layer.update()  # so that Blender tells of what has changed
-    assert evaluation.settle(60), [entry.trouble for entry in evaluation._entries.values()]
+    assert evaluation.settle(60), [entry.trouble for entry in playing.entries.values()]
 
 
 def expression(avatar):  # [100] what the shape keys show

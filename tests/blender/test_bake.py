@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 import pytest
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.errors import AddonError
-from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import bake, curves, evaluation
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import bake, curves, evaluation, playing
 from mathutils import Quaternion
 
 from .performers import *  # noqa: F403
@@ -60,6 +60,15 @@ def test_baked_plays_the_same_without_the_handlers(scene, performance, simplify)
     baked = performance.animation_data.action, key_block.animation_data.action
     assert (baked[0] == baked[1]) == curves.SLOTS  # one action where one can hold both
     assert curves.channels(performance).find("emo_avatar.happy") is not None
+
+
+def test_baked_while_a_slider_is_set_and_not_keyed_waits_for_nothing(scene, performance):
+    performance.emo_avatar.happy = 0.7  # where keys say 0
+    settle()
+    bpy.ops.emo_avatar.bake()
+    evaluation.mark(performance)
+    evaluation.refresh()
+    assert not playing.is_waiting(performance)
 
 
 def test_simplified_has_fewer_keys(scene, performance):
@@ -156,7 +165,7 @@ def test_long_range_is_baked_without_playing_it(scene, avatar, backend):
     settle()
     heard = []
     bpy.app.handlers.frame_change_post.append(lambda *_: heard.append("a frame"))
-    bake.bake(avatar, evaluation.evaluated(avatar), np.arange(1, 251), simplify=False)
+    bake.bake(avatar, playing.evaluated(avatar), np.arange(1, 251), simplify=False)
     assert bake.baked_range(avatar) == (1, 250) and heard == []
 
 
@@ -202,4 +211,4 @@ def test_linked_avatar_plays_and_cannot_be_baked(scene, performance, tmp_path):
     np.testing.assert_allclose(played(bpy.context.scene, linked), expected, atol=1e-6)
     assert not bpy.ops.emo_avatar.bake.poll()
     with pytest.raises(AddonError, match="library"):
-        bake.bake(linked, evaluation.evaluated(linked), np.arange(1, 13))
+        bake.bake(linked, playing.evaluated(linked), np.arange(1, 13))

@@ -10,7 +10,7 @@ import pytest
 from bl_ext.user_default.emo_avatar.emo_avatar_addon import mainloop, safetensors
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.link import session
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import storage
-from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import curves, driving, evaluation
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import curves, driving, evaluation, playing
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline.motion import Motion
 from mathutils import Vector
 
@@ -28,10 +28,9 @@ def test_keyed_emotion_plays(scene, avatar, backend):
         shown.append(expression(avatar))
     assert np.abs(shown[0]).max() < 1e-6 and np.abs(shown[4]).max() < 1e-6
     assert np.linalg.norm(shown[2]) > np.linalg.norm(shown[1]) > 0.5
-    seen = evaluation.evaluated(avatar)
+    seen = playing.evaluated(avatar)
     assert (seen.start, seen.end) == (1, 60)
     np.testing.assert_allclose(shown[2], seen.motion.expression[29], atol=1e-6)
-    np.testing.assert_allclose(evaluation.parameters(avatar, 30)["expression"], shown[2], atol=1e-6)
 
 
 def test_backend_is_asked_about_changes_only(scene, avatar, backend, asked):
@@ -74,7 +73,6 @@ def test_unkeyed_slider_shows_until_the_frame_changes(scene, avatar, backend):
     settle()
     dragged = expression(avatar)
     assert np.linalg.norm(dragged) > 1
-    np.testing.assert_allclose(evaluation.parameters(avatar, 10)["expression"], dragged, atol=1e-6)
     scene.frame_set(10)  # the same frame, from its keys
     assert np.abs(expression(avatar)).max() < 1e-6 and avatar.emo_avatar.happy == 0.0
     scene.frame_set(11)
@@ -93,7 +91,7 @@ def test_unkeyed_slider_without_curves_holds_everywhere(scene, avatar, backend):
 def test_subframes_lie_between_frames(scene, avatar, backend):
     key(avatar, "happy", (1, 0.0), (20, 1.0))
     settle()
-    seen = evaluation.evaluated(avatar).motion.expression
+    seen = playing.evaluated(avatar).motion.expression
     scene.frame_set(10, subframe=0.25)
     np.testing.assert_allclose(expression(avatar), 0.75 * seen[9] + 0.25 * seen[10], atol=1e-5)
 
@@ -104,7 +102,7 @@ def test_frames_outside_of_the_range(scene, avatar, backend):
     settle()
     scene.frame_set(40)
     held = expression(avatar)
-    np.testing.assert_allclose(held, evaluation.evaluated(avatar).motion.expression[-1], atol=1e-6)
+    np.testing.assert_allclose(held, playing.evaluated(avatar).motion.expression[-1], atol=1e-6)
     settle()  # in a window a timer does
     assert np.linalg.norm(expression(avatar)) > 1.3 * np.linalg.norm(held)
 
@@ -143,7 +141,7 @@ def test_nla_and_drivers_give_the_same_as_plain_curves(scene, avatar, backend, w
     scene.frame_end = 40
     key(avatar, "happy", (1, 0.0), (20, 1.0), (40, 0.3))
     settle()
-    plain = evaluation.evaluated(avatar).motion.expression
+    plain = playing.evaluated(avatar).motion.expression
     animation = avatar.animation_data
     action = animation.action
     if way == "nla":
@@ -165,12 +163,12 @@ def test_nla_and_drivers_give_the_same_as_plain_curves(scene, avatar, backend, w
         driver.variables[0].targets[0].data_path = '["h"]'
     evaluation.mark(avatar)
     settle()
-    np.testing.assert_allclose(evaluation.evaluated(avatar).motion.expression, plain, atol=1e-4)
+    np.testing.assert_allclose(playing.evaluated(avatar).motion.expression, plain, atol=1e-4)
     scene.frame_set(20)
     np.testing.assert_allclose(expression(avatar), plain[19], atol=1e-4)
     evaluation.settle()
     bpy.context.view_layer.update()
-    assert not evaluation.is_waiting(avatar)  # stepping is no reason to step again
+    assert not playing.is_waiting(avatar)  # stepping is no reason to step again
 
 
 def test_scene_rate_and_range_are_followed(scene, avatar, backend):
@@ -180,7 +178,7 @@ def test_scene_rate_and_range_are_followed(scene, avatar, backend):
     scene.render.fps = 50
     evaluation.mark(avatar)
     settle()
-    assert evaluation.evaluated(avatar).end == 99 and evaluation.evaluated(avatar).motion.fps == 50
+    assert playing.evaluated(avatar).end == 99 and playing.evaluated(avatar).motion.fps == 50
 
 
 def test_bones_that_the_motion_lets_go_of_come_to_rest(scene, avatar, backend):
@@ -207,28 +205,28 @@ def test_without_backend_motion_and_eyes_go_on_and_emotions_say_why(scene, no_ba
     avatar.emo_avatar.happy = 1.0
     evaluation.mark(avatar)
     assert not evaluation.settle(60)
-    assert "backend" in evaluation.trouble(avatar).lower()
-    assert evaluation.evaluated(avatar) is not None
+    assert "backend" in playing.trouble(avatar).lower()
+    assert playing.evaluated(avatar) is not None
 
 
 def test_backend_that_comes_back_is_asked_again(scene, backend, no_backend, avatar):
     avatar.emo_avatar.happy = 1.0
     evaluation.mark(avatar)
     evaluation.settle(60)
-    assert evaluation.trouble(avatar)
+    assert playing.trouble(avatar)
     session.current().start(session.Remote(backend.client.url, backend.client._token))
     assert mainloop.drain(lambda: np.linalg.norm(expression(avatar)) > 1 or evaluation.refresh(), timeout=60)
-    assert not evaluation.trouble(avatar)
+    assert not playing.trouble(avatar)
 
 
 def test_another_identity_keeps_the_emotion_and_moves_the_joints(scene, avatar, backend, asked):
     avatar.emo_avatar.surprised = 1.0
     settle()
     asked.clear()
-    before = evaluation.evaluated(avatar)
+    before = playing.evaluated(avatar)
     avatar.emo_avatar.identity[0] = 2.0
     settle()
-    after = evaluation.evaluated(avatar)
+    after = playing.evaluated(avatar)
     assert asked == []
     assert np.abs(after.drive.rig.kinematics.joints - before.drive.rig.kinematics.joints).max() > 1e-4
     np.testing.assert_array_equal(after.motion.expression, before.motion.expression)
@@ -276,16 +274,16 @@ def test_eyes_look_at_their_target(scene, avatar, backend):
 def test_faces_that_shape_keys_cannot_show_are_said(scene, avatar):
     scene.frame_end = 9
     settle()
-    assert evaluation.notice(avatar) == ""
+    assert playing.notice(avatar) == ""
     motion = Motion.still(9, scene.render.fps / scene.render.fps_base)
     motion.expression[3:6, 7] = 12.0
     storage.write_motion(avatar, safetensors.pack(motion.arrays(), {"fps": motion.fps}))
     evaluation.mark(avatar)
     settle()
-    assert evaluation.notice(avatar).startswith("Frames 4 to 6: ")
+    assert playing.notice(avatar).startswith("Frames 4 to 6: ")
     avatar.emo_avatar.motion_influence = 0.5
     settle()
-    assert evaluation.notice(avatar) == ""
+    assert playing.notice(avatar) == ""
 
 
 def test_shape_keys_that_the_artist_has_removed_are_not_missed(scene, avatar):
@@ -293,7 +291,7 @@ def test_shape_keys_that_the_artist_has_removed_are_not_missed(scene, avatar):
     head.shape_key_remove(head.data.shape_keys.key_blocks["expr_010"])
     avatar.emo_avatar.blink = 1.0
     settle()
-    assert evaluation.trouble(avatar) == ""
+    assert playing.trouble(avatar) == ""
     blocks = head.data.shape_keys.key_blocks
     assert np.linalg.norm([block.value for block in blocks]) > 1
 
@@ -302,7 +300,7 @@ def test_damaged_data_is_said_and_not_thrown(scene, avatar, backend):
     avatar.data["emo_avatar_head"] = b"not it"
     evaluation.mark(avatar)
     assert not evaluation.settle(60)
-    assert evaluation.trouble(avatar)
+    assert playing.trouble(avatar)
     scene.frame_set(5)
 
 
@@ -362,7 +360,7 @@ def test_avatar_whose_file_is_lost_says_so(scene, add_astronaut, backend):
     avatar.emo_avatar.happy = 1.0
     evaluation.mark(avatar)
     assert not evaluation.settle(60)
-    assert "import the avatar again" in evaluation.trouble(avatar)
+    assert "import the avatar again" in playing.trouble(avatar)
 
 
 def test_duplicated_and_appended_avatars_play(scene, avatar, backend, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from bl_ext.user_default.emo_avatar.emo_avatar_addon import mainloop
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import storage
-from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import evaluation, handlers
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import evaluation, handlers, playing
 
 from .performers import *  # noqa: F403
 from .performers import expression, key, settle, vertices
@@ -79,7 +79,7 @@ def test_damaged_range_is_evaluated_anew(scene, performance, tmp_path):
         bpy.app.handlers.save_pre.append(handlers.on_save)
     scene, avatar = reopened(tmp_path / "a.blend")
     settle()
-    assert len(evaluation.evaluated(avatar)) == 12
+    assert len(playing.evaluated(avatar)) == 12
 
 
 def test_undo_and_redo(scene, performance):
@@ -153,7 +153,7 @@ def test_render_evaluates_what_is_pending(scene, avatar, backend, tmp_path):
     scene.render.filepath = str(tmp_path / "frame")
     key(avatar, "sad", (1, 1.0))  # nobody has evaluated it when the render begins
     bpy.ops.render.render(animation=True)
-    assert len(evaluation.evaluated(avatar)) == 3
+    assert len(playing.evaluated(avatar)) == 3
     assert np.linalg.norm(expression(avatar)) > 1
 
 
@@ -198,7 +198,7 @@ def test_handlers_never_throw(scene, performance, monkeypatch, capsys):
     def fail(*_):
         raise RuntimeError("an accident")
 
-    monkeypatch.setattr(evaluation, "show", fail)
+    monkeypatch.setattr(playing, "show", fail)
     monkeypatch.setattr(evaluation, "heard", fail)
     scene.frame_set(3)
     performance.location.x = 2

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from bl_ext.user_default.emo_avatar.emo_avatar_addon import safetensors
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import storage
-from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import circumplex, curves, evaluation, keyframes
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import circumplex, curves, evaluation, keyframes, playing
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline.motion import Motion
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.ui import bake as bake_panel
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.ui import emotions
@@ -179,7 +179,7 @@ def test_panels_draw(scene, avatar, state):
     if state == "troubled":
         avatar.emo_avatar.happy = 1.0
         evaluation.settle(60)
-        assert evaluation.trouble(avatar)
+        assert playing.trouble(avatar)
     if state == "baked":
         bpy.ops.emo_avatar.bake()
     for module in (emotions, motion_panel, bake_panel):

@@ -51,8 +51,6 @@ def test_between_frames_everything_is_between(drive):
     jaw = Rotation.from_quat(np.roll(seen.rig.quaternions[4:6, 2], -1, axis=1))
     expected = Slerp([0, 1], jaw)(0.25)
     assert (Rotation.from_quat(np.roll(values.quaternions[row, 2], -1)) * expected.inv()).magnitude() < 2e-3
-    parameters = seen.parameters(14.25)
-    np.testing.assert_allclose(parameters["expression"], values.shape_keys[row, :100], atol=1e-6)
 
 
 def test_what_is_stored_plays_the_same(drive):
