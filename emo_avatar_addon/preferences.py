@@ -1,5 +1,6 @@
 """Where the backend is, on which device it computes, and when it starts."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ PACKAGE = __package__.rpartition(".")[0]  # the extension's: bl_ext.user_default
 BUNDLE = Path(__file__).parents[1]  # the extension's folder, with the backend's source in it
 
 _installation: installer.Installation | None = None
+_remains = False
 
 
 class EMOAVATAR_AP_preferences(bpy.types.AddonPreferences):
@@ -70,9 +72,14 @@ def installation() -> installer.Installation | None:
     return _installation
 
 
+def anything_to_remove() -> bool:
+    """Whether there is an installation, or downloads of one that failed; looked up as `installation` is."""
+    return _remains
+
+
 def installation_changed() -> None:
-    global _installation
-    _installation = installer.installed(folder())
+    global _installation, _remains
+    _installation, _remains = installer.installed(folder()), installer.remains(folder())
 
 
 def location(context: Any) -> session.Location:
@@ -128,6 +135,7 @@ CLASSES = (EMOAVATAR_AP_preferences,)
 
 def register() -> None:
     installation_changed()
+    threading.Thread(target=installer.tidy, args=(folder(),), name="Emo Avatar tidies up", daemon=True).start()
 
 
 def unregister() -> None:

@@ -26,7 +26,7 @@ import numpy as np
 from ..errors import AddonError
 from . import pip
 from .interpreters import Interpreter
-from .process import kill_tree, own_group
+from .process import kill_tree, own_group, tied
 from .session import Session, Spawned, own_folders
 
 if sys.platform == "win32":
@@ -137,6 +137,19 @@ def bundled_version(bundle: Path) -> str:
     return found.group(1) if found else ""
 
 
+def remains(root: Path) -> bool:
+    """Whether there is anything to remove: an installation, or what one that failed has downloaded."""
+    return any((root / name).exists() for name in (_POINTER, _DOWNLOADS, _MODELS)) or any(root.glob("backend-*"))
+
+
+def tidy(root: Path) -> None:
+    """Delete what an installation has left when its Blender was killed; finished downloads stay for the next try."""
+    if remains(root):
+        with contextlib.suppress(AddonError, OSError), _alone(root):  # else it is being worked on
+            _sweep(root, keep=installed(root))
+            _remove_tree(root / _DOWNLOADS / _TEMPORARY)
+
+
 def models_folder(root: Path) -> Path:
     """Where our backend keeps model files."""
     return root / _MODELS
@@ -240,6 +253,7 @@ class _Runner:
         self._log, self._report, self._folder = log, report, folder
         self._python = str(_python_of(folder))
         self._environment = _environment(plan, folder)
+        self._reached = 0.0
         self.tail: collections.deque[str] = collections.deque(maxlen=60)
 
     def pip(self, *arguments: str) -> list[str]:
@@ -254,8 +268,8 @@ class _Runner:
         self._log.write(f"\n$ {' '.join(command)}\n")
         self._report(start, doing)
         child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
+            tied(command),
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=self._environment,
@@ -275,9 +289,12 @@ class _Runner:
                     if not progress.take(line):
                         self._log.write(line + "\n")
                         self.tail.append(line)
-                self._report(start + (end - start) * progress.fraction, progress.doing)
+                self._reached = max(start + (end - start) * progress.fraction, self._reached)  # an update unpacks less
+                self._report(self._reached, progress.doing)
         finally:
             kill_tree(child)
+            assert child.stdin is not None
+            child.stdin.close()
 
     def must(self, command: Sequence[str], doing: str, start: float, end: float, mb: float = 0.0) -> None:
         """`run`, and `AddonError` when it fails."""

@@ -20,6 +20,20 @@ from .client import check_protocol
 LOG_LINES = 200
 _MAX_LINE = 1 << 16
 
+# Runs its arguments as a command and ends with it, or, with all that this has started, when standard input closes.
+_TIED = """
+import os, signal, subprocess, sys, threading
+child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+def follow():
+    os.read(0, 1)
+    if os.name == "nt":
+        subprocess.run(["taskkill", "/T", "/F", "/PID", str(os.getpid())])
+    else:
+        os.killpg(0, signal.SIGKILL)
+threading.Thread(target=follow, daemon=True).start()
+os._exit(child.wait() != 0)
+"""
+
 
 @dataclass(frozen=True)
 class Greeting:
@@ -122,6 +136,14 @@ class BackendProcess:
         with stream:
             while line := stream.readline(_MAX_LINE):
                 self._log.append(line.decode("utf-8", "replace").rstrip())
+
+
+def tied(command: Sequence[str]) -> list[str]:
+    """`command`, which starts a Python, for a child in its `own_group` that ends when its standard input is closed.
+
+    That happens also when this process is killed. Of the exit code is told only whether it is 0.
+    """
+    return [command[0], "-I", "-c", _TIED, *command]
 
 
 def no_window() -> dict[str, Any]:

@@ -90,8 +90,10 @@ class EMOAVATAR_OT_set_up_backend(JobOperator):
 
         return work
 
-    def finished(self, context: Any, result: installer.Installation) -> set[str] | None:
+    def ended(self, context: Any) -> None:
         preferences.installation_changed()
+
+    def finished(self, context: Any, result: installer.Installation) -> set[str] | None:
         preferences.get(context).source = "MANAGED"
         session.current().start(preferences.location(context))
         if self.device == "cuda" and result.device != "cuda":
@@ -112,7 +114,7 @@ class EMOAVATAR_OT_remove_backend(JobOperator):
     def disabled_reason(cls, context: Any) -> str | None:
         if jobs.running:
             return "Work is going on: wait, or cancel it"
-        return None if preferences.installation() else "The extension has installed no backend"
+        return None if preferences.anything_to_remove() else "The extension has installed no backend"
 
     def invoke(self, context: Any, event: Any) -> set[str]:
         return context.window_manager.invoke_confirm(self, event)
@@ -128,8 +130,10 @@ class EMOAVATAR_OT_remove_backend(JobOperator):
 
         return work
 
-    def finished(self, context: Any, result: Any) -> set[str] | None:
+    def ended(self, context: Any) -> None:
         preferences.installation_changed()
+
+    def finished(self, context: Any, result: Any) -> set[str] | None:
         self.report({"INFO"}, "The backend is removed")
         return None
 

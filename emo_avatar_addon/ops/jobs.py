@@ -4,6 +4,7 @@
 only there, the backend is talked to. `finished` takes the work's result over into Blender's data.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import bpy
 
 from .. import mainloop, preferences
+from ..errors import AddonError
 from ..link import session
 from ..link.client import BackendError, Client
 from ..translations import sentence
@@ -84,7 +86,8 @@ class Job:
             for event in client.events(job_id):
                 self.report(start + (end - start) * float(event.get("fraction") or 0.0), str(event.get("doing") or ""))
         except Cancelled:
-            client.cancel(job_id)
+            with contextlib.suppress(AddonError):  # who is gone does not have to be told
+                client.cancel(job_id)
             raise
         if event["state"] == "cancelled":
             raise Cancelled
@@ -115,6 +118,9 @@ class JobOperator(EmoOperator):
     def finished(self, context: Any, result: Any) -> set[str] | None:
         """Main thread: what the work returned becomes Blender data."""
         raise NotImplementedError
+
+    def ended(self, context: Any) -> None:
+        """Main thread: the work is over, well or not."""
 
     @classmethod
     def disabled_reason(cls, context: Any) -> str | None:
@@ -167,6 +173,7 @@ class JobOperator(EmoOperator):
 
     def _leave(self, context: Any) -> None:
         running.remove(self._job)
+        self.ended(context)
         if self._timer is not None:
             context.window_manager.event_timer_remove(self._timer)
         mainloop.redraw(status_bar=True)

@@ -44,7 +44,7 @@ def _managed(chosen: Any, layout: Any, context: Any) -> None:
         layout.prop(context.preferences.system, "use_online_access")
     row = layout.row()
     row.operator("emo_avatar.set_up_backend", text="Set Up Backend..." if made is None else "Repair...", icon="IMPORT")
-    if made is not None:
+    if preferences.anything_to_remove():
         row.operator("emo_avatar.remove_backend", text="Remove", icon="TRASH")
     log = row.row()
     log.ui_units_x = 4

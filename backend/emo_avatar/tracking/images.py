@@ -79,9 +79,7 @@ def read_photo(source: ImageSource) -> Photo:
             raise UserError(
                 f"{name} is an HEIC photo, which cannot be read; export it as JPEG and use that."
             ) from error
-        raise UserError(
-            f"{name} is not a picture that can be read; choose a photograph in JPEG or PNG format."
-        ) from error
+        raise UserError(f"{name} cannot be read as a picture; choose a photograph in JPEG or PNG format.") from error
     except Exception as error:  # decoders raise almost anything on damaged bytes: OSError, struct.error, EOFError, ...
         raise UserError(f"{name} is damaged or incomplete ({error}); get the file again or choose another.") from error
     return _finish(image, full_size, notes)

@@ -1,8 +1,13 @@
 """Setting the backend up: what a plan says, what an installation leaves, whole or broken off."""
 
+import contextlib
 import dataclasses
+import os
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +18,16 @@ from emo_avatar_addon.link.session import Spawned
 
 ROOT = Path(__file__).parents[3]
 FAKE_BACKEND = ROOT / "tests" / "data" / "fake_backend"
+
+
+BLENDER = """
+import dataclasses, sys
+from pathlib import Path
+sys.path.insert(0, {repository!r})
+from emo_avatar_addon.link import installer, interpreters
+plan = installer.plan(Path({root!r}), Path({bundle!r}), interpreters.probe(sys.executable), "cpu")
+installer.install(dataclasses.replace(plan, torch=None, indexes=()), lambda fraction, doing: None)
+"""
 
 
 class Cancelled(Exception):
@@ -42,6 +57,23 @@ def plan(tmp_path, bundle, python, monkeypatch):
 
 def left_in(plan):
     return sorted(path.name for path in plan.root.iterdir())
+
+
+def commands_in(folder):
+    """The command lines of running processes that name the folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            found += [command] if str(folder) in command else []
+    return found
+
+
+def wait_until(condition):
+    end = time.monotonic() + 120.0
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -87,6 +119,23 @@ def test_cancelled_leaves_nothing_but_the_one_before(plan, before, when, monkeyp
         installer.install(plan, report)
     assert installer.installed(plan.root) == before and before.is_whole
     assert set(left_in(plan)) - {"downloads", "lock"} == {"backend-3", "backend.json", "install.log"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
+def test_a_killed_blender_leaves_no_pip_and_the_next_one_tidies_up(plan, before, bundle, monkeypatch):
+    monkeypatch.setenv("FAKE_BUILD", "slow")
+    script = BLENDER.format(repository=str(ROOT), root=str(plan.root), bundle=str(bundle))
+    blender = subprocess.Popen([sys.executable, "-c", script])
+    wait_until(lambda: any("build_wheel" in command for command in commands_in(plan.root)))
+    os.kill(blender.pid, signal.SIGKILL)
+    blender.wait()
+    wait_until(lambda: not commands_in(plan.root))
+    assert "backend-4" in left_in(plan)
+
+    installer.tidy(plan.root)
+    assert installer.installed(plan.root) == before and before.is_whole
+    assert set(left_in(plan)) - {"downloads"} == {"backend-3", "backend.json", "install.log"}
+    assert not any((plan.root / "downloads" / "tmp").glob("*"))
 
 
 @pytest.mark.parametrize(

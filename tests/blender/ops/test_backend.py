@@ -99,3 +99,23 @@ def test_a_python_that_is_none_changes_nothing(chosen, small_bundle, tmp_path):
     with pytest.raises(RuntimeError, match="not a Python"):
         bpy.ops.emo_avatar.set_up_backend(python=str(tmp_path / "python"))
     assert preferences.installation() is None
+
+
+def test_what_a_failed_set_up_has_downloaded_can_be_removed(chosen, small_bundle, monkeypatch):
+    bpy.context.preferences.system.use_online_access = True
+    assert not bpy.ops.emo_avatar.remove_backend.poll()
+    monkeypatch.setenv("FAKE_BUILD", "full disk")
+    with pytest.raises(RuntimeError, match="the disk is full"):
+        bpy.ops.emo_avatar.set_up_backend(python=sys.executable, device="cpu")
+    assert preferences.installation() is None and (preferences.folder() / "downloads").is_dir()
+    assert bpy.ops.emo_avatar.remove_backend() == {"FINISHED"}
+    assert list(preferences.folder().iterdir()) == []
+    assert not bpy.ops.emo_avatar.remove_backend.poll()
+
+
+def test_what_a_killed_blender_has_left_goes_at_the_next_start():
+    half = preferences.folder() / "backend-7" / "bin"
+    half.mkdir(parents=True)
+    preferences.unregister()
+    preferences.register()
+    assert mainloop.drain(lambda: not half.exists() and not (preferences.folder() / "lock").exists(), 60.0)

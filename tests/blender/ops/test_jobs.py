@@ -6,6 +6,7 @@ import bpy
 import pytest
 from bl_ext.user_default.emo_avatar.emo_avatar_addon import mainloop
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.errors import AddonError
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.link.client import BackendLost
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.ops import jobs
 
 work = None
@@ -111,6 +112,21 @@ def test_a_job_that_the_backend_does_not_end_says_why(fake_backend, mode, said):
     with pytest.raises(RuntimeError, match=said):
         bpy.ops.emo_avatar.test_backend_job()
     assert finished == []
+
+
+def test_cancelling_what_a_lost_backend_did_is_no_failure():
+    class Gone:
+        def events(self, job_id):
+            yield {"state": "running", "fraction": 0.1}
+            yield {"state": "running", "fraction": 0.2}
+
+        def cancel(self, job_id):
+            raise BackendLost("The backend does not answer in time.")
+
+    job = jobs.Job("Working")
+    job.cancel()
+    with pytest.raises(jobs.Cancelled):
+        job.follow(Gone(), "1")
 
 
 def test_work_outlives_its_operator():
