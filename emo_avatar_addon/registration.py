@@ -20,6 +20,7 @@ FEATURES = (
     "ops.open_head",
     "ops.portraits",
     "ops.avatar_files",
+    "ops.deleting",
     "timeline.handlers",
     "ops.emotions",
     "ops.presets",

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import bpy
 import numpy as np
-from mathutils import Matrix
+from mathutils import Matrix, Vector
 
-from . import flame, materials, storage
+from . import flame, materials, properties, storage
 from .head_file import HeadArrays
 
 WORLD_FROM_FLAME = Matrix(((1, 0, 0, 0), (0, 0, -1, 0), (0, 1, 0, 0), (0, 0, 0, 1)))
@@ -20,6 +20,8 @@ WORLD_FROM_FLAME = Matrix(((1, 0, 0, 0), (0, 0, -1, 0), (0, 1, 0, 0), (0, 0, 0, 
 SHAPE_KEYS = tuple(f"expr_{i:03d}" for i in range(flame.N_EXPRESSION)) + tuple(
     f"pose_{i:03d}" for i in range(flame.N_POSE)
 )
+
+SPACING = 0.4  # metres between avatars that would stand in one place
 
 # How long each bone is drawn, in metres, and in which of Blender's bone colours.
 _BONE_LENGTHS = (0.06, 0.09, 0.1, 0.05, 0.05)
@@ -56,10 +58,10 @@ def create(
     texture: bpy.types.Image | None,
     shapes: np.ndarray | None = None,
 ) -> bpy.types.Object:
-    """A new avatar in a collection of its own, at the 3D cursor, selected and active: the armature object.
+    """A new avatar in a collection of its own, at the 3D cursor or beside who stands there: the armature object.
 
-    `shapes` are the head's `shape_positions`, where a thread has them ready. The `emo_avatar` settings are at their
-    defaults, but for `head`.
+    It is selected and active. `shapes` are the head's `shape_positions`, where a thread has them ready. `emo_avatar`
+    settings are at their defaults, but for `head`.
     """
     if context.mode != "OBJECT":
         bpy.ops.object.mode_set(mode="OBJECT")
@@ -69,7 +71,7 @@ def create(
     armature = bpy.data.armatures.new(name)
     rig = bpy.data.objects.new(name, armature)
     collection.objects.link(rig)
-    rig.location = context.scene.cursor.location
+    rig.location = _free_place(context.scene)
     rig.show_in_front = True
     rig.data.display_type = "STICK"
     with _editing(armature) as bones:
@@ -93,6 +95,17 @@ def create(
     rig.select_set(True)
     context.view_layer.objects.active = rig
     return rig
+
+
+def _free_place(scene: bpy.types.Scene) -> Vector:
+    """The 3D cursor, or the next place to its right where no avatar of the scene stands."""
+    place = scene.cursor.location.copy()
+    taken = [
+        avatar.matrix_world.translation if avatar.parent else avatar.location for avatar in properties.avatars(scene)
+    ]
+    while any((place - there).length < SPACING / 2 for there in taken):
+        place.x += SPACING
+    return place
 
 
 def free_name(name: str) -> str:

@@ -23,6 +23,11 @@ def of_file(path: Path) -> bytes:
         raise AddonError(f"{path.name} cannot be read: {error.strerror or error}.") from error
 
 
+def candidates() -> list[bpy.types.Image]:
+    """The .blend's images, without *Render Result* and *Viewer Node*, whose pixels are not theirs."""
+    return [image for image in bpy.data.images if image.type not in {"RENDER_RESULT", "COMPOSITING"}]
+
+
 def of_image(image: bpy.types.Image) -> bytes:
     """An image of the .blend: its file's bytes, or a PNG of its pixels when they are nowhere else."""
     as_it_is = image.source == "FILE" and not image.is_dirty and not image.is_float

@@ -18,7 +18,6 @@ from ..view import framing
 from .jobs import Job, JobOperator, Work
 
 TEXTURE_SIZE = 2048
-SPACING = 0.4  # metres between avatars that are made together
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,6 @@ def _add_all(operator: MakeOperator, context: Any, made: Sequence[Made | AddonEr
             operator.report({"WARNING"}, str(one))
             continue
         avatar = _add(context, one)
-        avatar.location.x += SPACING * len(avatars)
         avatars.append(avatar)
         for note in one.notes:
             operator.report({"INFO"}, f"{avatar.name}: {note}")

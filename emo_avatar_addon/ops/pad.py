@@ -11,10 +11,12 @@ from gpu_extras.batch import batch_for_shader
 
 from ..model.properties import active_avatar
 from ..timeline import circumplex, keyframes
+from ..translations import sentence
 from .avatar import AvatarOperator, active, autokey
 
 _RADIUS = 110  # pixels, before the interface's scale
 _NEUTRAL = 0.03  # of the radius, about the middle
+_STILL = 3  # pixels that the pointer may be off where it was put
 _RING = 64  # corners of a circle
 
 
@@ -32,6 +34,7 @@ class EMOAVATAR_OT_pad(AvatarOperator):
 
     _before: list[float]
     _origin: tuple[float, float]
+    _from: tuple[int, int] | None  # where the pointer has been put: what the sliders say, but for its whole pixels
     _handle: Any
 
     def run(self, context: Any) -> None:
@@ -51,9 +54,9 @@ class EMOAVATAR_OT_pad(AvatarOperator):
         y = min(max(event.mouse_y - window.y, 1.3 * reach), window.height - 1.3 * reach)
         self._origin = (window.x + x, window.y + y)
         # The pointer stands on what the sliders say, so that nothing jumps.
-        context.window.cursor_warp(
-            round(self._origin[0] + self.valence * reach), round(self._origin[1] + self.arousal * reach)
-        )
+        self._from = round(self._origin[0] + self.valence * reach), round(self._origin[1] + self.arousal * reach)
+        context.window.cursor_warp(*self._from)
+        context.workspace.status_text_set(sentence("Click or Enter: keep the feeling.   Esc: as it was before"))
         self._handle = bpy.types.SpaceView3D.draw_handler_add(
             _draw, (self, context.area.as_pointer(), (x, y), reach), "WINDOW", "POST_PIXEL"
         )
@@ -69,6 +72,9 @@ class EMOAVATAR_OT_pad(AvatarOperator):
             self._end(context)
             return {"CANCELLED"}
         if event.type == "MOUSEMOVE":
+            if self._from is not None and math.dist(self._from, (event.mouse_x, event.mouse_y)) < _STILL:
+                return {"RUNNING_MODAL"}
+            self._from = None
             reach = _RADIUS * context.preferences.system.ui_scale
             x, y = (event.mouse_x - self._origin[0]) / reach, (event.mouse_y - self._origin[1]) / reach
             far = math.hypot(x, y)
@@ -90,6 +96,7 @@ class EMOAVATAR_OT_pad(AvatarOperator):
 
     def _end(self, context: Any) -> None:
         bpy.types.SpaceView3D.draw_handler_remove(self._handle, "WINDOW")
+        context.workspace.status_text_set(None)
         if context.area is not None:
             context.area.tag_redraw()
 

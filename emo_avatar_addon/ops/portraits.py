@@ -61,7 +61,7 @@ class EMOAVATAR_OT_portrait_image(EmoOperator):
 
     @classmethod
     def disabled_reason(cls, context: Any) -> str | None:
-        if not bpy.data.images:
+        if not portrait.candidates():
             return "There is no image in this file"
         return EMOAVATAR_OT_avatar_from_portrait.disabled_reason(context)
 
@@ -76,6 +76,9 @@ class EMOAVATAR_OT_portrait_image(EmoOperator):
         if shown is not None:
             self.image = shown.name
             return self.execute(context)
+        images = portrait.candidates()
+        if len(images) == 1:
+            self.image = images[0].name
         return context.window_manager.invoke_props_dialog(self)
 
     def draw(self, context: Any) -> None:

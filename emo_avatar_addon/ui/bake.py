@@ -6,6 +6,7 @@ import bpy
 
 from ..ops.avatar import active
 from ..timeline import bake
+from ..translations import sentence
 from .emotions import AvatarPanel
 
 
@@ -20,7 +21,8 @@ class EMOAVATAR_PT_bake(AvatarPanel, bpy.types.Panel):
         layout = self.layout
         if bake.is_baked(avatar):
             start, end = bake.baked_range(avatar)
-            layout.label(text=f"Baked, frames {start} to {end}", icon="ACTION")
+            said = sentence("Baked, frames {start} to {end}", start=start, end=end)
+            layout.label(text=said, icon="ACTION", translate=False)
         layout.operator("emo_avatar.bake", icon="KEYFRAME")
         layout.operator("emo_avatar.unbake", icon="X")
 

@@ -29,6 +29,7 @@ class EMOAVATAR_PT_create(bpy.types.Panel):
         row = self.layout.row(align=True)
         row.operator("emo_avatar.frame_avatar", text="Frame", icon="ZOOM_SELECTED")
         row.operator("emo_avatar.portrait_camera", text="Camera", icon="CAMERA_DATA")
+        row.operator("emo_avatar.delete_avatar", text="", icon="TRASH")
 
 
 class EMOAVATAR_PT_identity(bpy.types.Panel):

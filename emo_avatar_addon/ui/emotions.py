@@ -9,6 +9,7 @@ from ..model.properties import EMOTIONS, active_avatar
 from ..ops.avatar import active
 from ..ops.presets import EMOAVATAR_PT_presets
 from ..timeline import bake, playing, presets
+from ..translations import sentence
 from .main import CATEGORY, WRONG
 from .text import paragraph
 
@@ -122,8 +123,8 @@ def draw_state(layout: bpy.types.UILayout, context: Any, avatar: bpy.types.Objec
     if bake.is_baked(avatar):
         start, end = bake.baked_range(avatar)
         row = layout.row()
-        row.label(text=f"Baked, frames {start} to {end}", icon="ACTION")
-        row.operator("emo_avatar.unbake", text="Remove")
+        row.label(text=sentence("Baked, frames {start} to {end}", start=start, end=end), icon="ACTION", translate=False)
+        row.operator("emo_avatar.unbake", text="", icon="X")
         return
     if why := playing.trouble(avatar):
         column = layout.column(align=True)

@@ -17,7 +17,7 @@ from .viewport import Viewport
 
 BEFORE = "emo_avatar_display"  # on a head that is hidden: how it was drawn before
 
-TEXT_AT = (80, 24)  # pixels from the lower left, right of the toolbar
+TEXT_Y = 24  # pixels from below, in the middle: Blender's own texts and panels are in the corners
 
 _viewports: dict[int, Viewport] = {}  # by the address of their region
 _handlers: list[Any] = []
@@ -86,7 +86,7 @@ def _draw() -> None:
         viewport = _viewports.get(pointer)
         if viewport is None:
             viewport = _viewports[pointer] = Viewport(context.region)
-        viewport.want(context, shown.cast(context.evaluated_depsgraph_get(), context.space_data))
+        viewport.want(context, shown.cast(context.evaluated_depsgraph_get(), context.space_data, meshes=True))
         viewport.draw(context.region_data, depth_test=True)
     except Exception:
         _failed = True  # it would fail at every redraw
@@ -104,8 +104,9 @@ def _say() -> None:
     blf.color(font, *context.preferences.themes[0].view_3d.space.text_hi, 1.0)
     blf.enable(font, blf.SHADOW)
     blf.shadow(font, 3, 0, 0, 0, 0.8)
-    blf.position(font, TEXT_AT[0] * scale, TEXT_AT[1] * scale, 0)
-    blf.draw(font, f"Emo Avatar: {viewport.sentence}")
+    text = f"Emo Avatar: {viewport.sentence}"
+    blf.position(font, (context.region.width - blf.dimensions(font, text)[0]) / 2, TEXT_Y * scale, 0)
+    blf.draw(font, text)
     blf.disable(font, blf.SHADOW)
 
 
@@ -132,8 +133,11 @@ def _after_save(*_: Any) -> None:
 
 @persistent
 def _after_update(scene: Any, depsgraph: Any) -> None:
-    """What gets a head that is not drawn as its parent shall not be instanced."""
+    """What has a head that is not drawn as its parent is not instanced; a head that has lost its avatar is drawn."""
     for update in depsgraph.updates:
+        thing = update.id.original
+        if isinstance(thing, bpy.types.Object) and BEFORE in thing and thing.parent is None:
+            _draw_head(thing, unseen=False)
         parent = update.id.original.parent if isinstance(update.id, bpy.types.Object) else None
         if parent is not None and BEFORE in parent and parent.instance_type != "NONE":
             _draw_head(parent, unseen=True)

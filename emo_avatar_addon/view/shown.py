@@ -40,10 +40,11 @@ class Cast:
         return float(max(distances)) + max(float(np.linalg.norm(avatar.world[:3, 0])) for avatar in self.avatars)
 
 
-def cast(depsgraph: Any, space: Any = None, only: Container[str] | None = None) -> Cast:
+def cast(depsgraph: Any, space: Any = None, only: Container[str] | None = None, meshes: bool = False) -> Cast:
     """Every avatar with splats that a dependency graph shows, instances too; `space` is the viewport looked from.
 
     An avatar is shown when its armature or its head mesh is; with `only`, when its full name is in there too.
+    Where meshes are drawn as well, an avatar without splats is seen as it is, and there is nothing to note.
     """
     avatars: dict[tuple[str, bytes], Shown] = {}
     notes: dict[str, None] = {}
@@ -52,7 +53,8 @@ def cast(depsgraph: Any, space: Any = None, only: Container[str] | None = None) 
             continue
         settings = armature.original.emo_avatar
         if settings.kind != "avatar":
-            notes[f"{armature.name} has no splats: render it with Cycles or EEVEE."] = None
+            if not meshes:
+                notes[f"{armature.name} has no splats: render it with Cycles or EEVEE."] = None
             continue
         world = np.array(placed @ head_object.WORLD_FROM_FLAME)
         key = (armature.name_full, np.round(world, 5).tobytes())

@@ -118,6 +118,38 @@ def test_undo_takes_it_back():
     np.testing.assert_allclose(positions(avatar), head_file.open_head().v_template, atol=1e-6)
 
 
+def test_a_second_avatar_stands_beside_the_first():
+    bpy.context.scene.cursor.location = (0.0, 2.0, 0.1)
+    for _ in range(3):
+        bpy.ops.emo_avatar.add_open_head()
+    assert [tuple(np.round(avatar.location, 5)) for avatar in found()] == [
+        (np.float32(head_object.SPACING * i).round(5), 2.0, np.float32(0.1).round(5)) for i in range(3)
+    ]
+
+
+def test_an_avatar_is_deleted_whole():
+    for name in ("Ann", "Bob"):
+        bpy.ops.emo_avatar.add_open_head(name=name)
+    hat = bpy.data.objects.new("Hat", None)
+    bpy.data.collections["Bob"].objects.link(hat)
+    ann, bob = found()
+    bpy.ops.ed.undo_push(message="before")
+    for avatar in (ann, bob):
+        bpy.context.view_layer.objects.active = avatar
+    bob.select_set(True)
+    assert bpy.ops.emo_avatar.delete_avatar("EXEC_DEFAULT", True) == {"FINISHED"}
+    assert [avatar.name for avatar in found()] == ["Ann"]
+    assert {thing.name for thing in bpy.data.objects} == {"Ann", "Ann Head", "Hat"}
+    assert [mesh.name for mesh in bpy.data.meshes] == ["Ann Head"] and [a.name for a in bpy.data.armatures] == ["Ann"]
+    assert "Bob" in bpy.data.collections  # something else is in it
+    bpy.context.view_layer.objects.active = found()[0]
+    assert bpy.ops.emo_avatar.delete_avatar("EXEC_DEFAULT", True) == {"FINISHED"}
+    assert not found() and "Ann" not in bpy.data.collections
+    bpy.ops.ed.undo()
+    bpy.ops.ed.undo()
+    assert [avatar.name for avatar in found()] == ["Ann", "Bob"]
+
+
 def test_no_avatar_file_of_an_open_head(tmp_path):
     bpy.ops.emo_avatar.add_open_head()
     assert not bpy.ops.emo_avatar.save_avatar_file.poll()
@@ -191,7 +223,7 @@ def test_several_stand_side_by_side(backend, quick, tmp_path):
         (tmp_path / name).write_bytes(LAM_SAMPLE.read_bytes())
     bpy.ops.emo_avatar.import_avatar(directory=str(tmp_path), files=[{"name": "one.zip"}, {"name": "two.zip"}])
     first, second = found()
-    assert second.location.x - first.location.x == pytest.approx(making.SPACING)
+    assert second.location.x - first.location.x == pytest.approx(head_object.SPACING)
     assert first.select_get() and second.select_get()
 
 

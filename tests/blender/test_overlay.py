@@ -148,6 +148,16 @@ def test_a_head_that_is_not_drawn_is_evaluated(scene, add_astronaut):
     assert np.abs(corner() - before).max() > 1e-3
 
 
+def test_a_head_that_has_lost_its_avatar_is_drawn_again(scene, add_astronaut):
+    avatar = add_astronaut()
+    head = avatar.emo_avatar.head
+    scene.emo_avatar_view.show_splats = True
+    assert not drawn_in_viewports(head)
+    bpy.data.objects.remove(avatar)  # as Blender's X does
+    bpy.context.view_layer.update()
+    assert drawn_in_viewports(head)
+
+
 def test_what_gets_a_head_that_is_not_drawn_as_its_parent_is_there_once(scene, add_astronaut):
     head = add_astronaut().emo_avatar.head
     scene.emo_avatar_view.show_splats = True

@@ -33,8 +33,8 @@ OPERATORS = {
     "composite_splats": {},
     "use_standard_view": {},
 }
-# What needs a file, a mouse or a clipboard: tested with those
-ELSEWHERE = {"paste", "avatar_from_portrait", "import_avatar", "import_motion", "pad", "apply_preset"}
+# What needs a file, a mouse or a clipboard, or leaves nothing to look at: tested with those
+ELSEWHERE = {"paste", "avatar_from_portrait", "import_avatar", "import_motion", "pad", "apply_preset", "delete_avatar"}
 
 
 @pytest.fixture
