@@ -12,6 +12,7 @@ FEATURES = (
     "translations",
     "mainloop",
     "preferences",
+    "model.identity",
     "model.properties",
     "model.migration",
     "ops.boundary",

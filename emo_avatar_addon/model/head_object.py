@@ -38,16 +38,22 @@ def from_blender(points: np.ndarray) -> np.ndarray:  # [..., 3] -> [..., 3]
     return np.stack([points[..., 0], points[..., 2], -points[..., 1]], axis=-1)
 
 
-def shape_positions(head: HeadArrays) -> np.ndarray:  # [136, V, 3] float32, Blender's axes
-    """Where each shape key puts the vertices. Any thread may compute it, and spare the main thread most of the work."""
-    positions = np.empty((len(SHAPE_KEYS), *head.v_template.shape), np.float32)
-    expressions, poses = np.split(positions, [flame.N_EXPRESSION])
+def shape_directions(head: HeadArrays) -> np.ndarray:  # [136, V, 3] float32, Blender's axes
+    """How far each shape key moves the vertices."""
+    directions = np.empty((len(SHAPE_KEYS), *head.v_template.shape), np.float32)
+    expressions, poses = np.split(directions, [flame.N_EXPRESSION])
     expressions[:] = np.moveaxis(head.expression_dirs, 2, 0)
     poses[:] = np.moveaxis(head.posedirs, 2, 0)
-    positions += head.v_template
-    y = positions[..., 1].copy()
-    np.negative(positions[..., 2], out=positions[..., 1])
-    positions[..., 2] = y
+    y = directions[..., 1].copy()
+    np.negative(directions[..., 2], out=directions[..., 1])
+    directions[..., 2] = y
+    return directions
+
+
+def shape_positions(head: HeadArrays) -> np.ndarray:  # [136, V, 3] float32, Blender's axes
+    """Where each shape key puts the vertices. Any thread may compute it, and spare the main thread most of the work."""
+    positions = shape_directions(head)
+    positions += to_blender(head.v_template)
     return positions
 
 
@@ -118,13 +124,24 @@ def free_name(name: str) -> str:
     return name
 
 
-def change_person(rig: bpy.types.Object, head: HeadArrays) -> None:
-    """Give an avatar another identity of the same head: its mesh, its shape keys and its bones move."""
+def change_shape(rig: bpy.types.Object, head: HeadArrays, directions: np.ndarray) -> bool:
+    """Give an avatar the face of another person of the same head, with its `shape_directions`. Its bones stay.
+
+    Shape keys that the artist has added move along. Returns whether it is another face than before.
+    """
+    mesh, template = rig.emo_avatar.head.data, to_blender(head.v_template).astype(np.float32)
     if rig.data.library is not None:  # of an override: its bones are this file's from now on
         rig.data = rig.data.copy()
-    with _editing(rig.data) as bones:  # which also leaves the mesh's own edit mode, that would undo what is written
+    if not mesh.is_editmode:
+        return _move_shapes(mesh, template, directions)
+    with _editing(rig.data):  # which leaves the mesh's own edit mode, that would undo what is written
+        return _move_shapes(mesh, template, directions)
+
+
+def change_joints(rig: bpy.types.Object, head: HeadArrays) -> None:
+    """Have an avatar's bones follow its face after `change_shape`."""
+    with _editing(rig.data) as bones:
         _place_bones(bones, flame.kinematics(head).joints)
-        _write_positions(rig.emo_avatar.head.data, head, shape_positions(head))
     storage.write_rig(rig, head)
 
 
@@ -241,6 +258,26 @@ def _write_positions(mesh: bpy.types.Mesh, head: HeadArrays, shapes: np.ndarray)
     for name, points in zip(SHAPE_KEYS, shapes, strict=True):
         blocks[name].points.foreach_set("co", points.ravel())
     mesh.update_tag()
+
+
+def _move_shapes(mesh: bpy.types.Mesh, template: np.ndarray, directions: np.ndarray) -> bool:
+    blocks = mesh.shape_keys.key_blocks
+    points = np.empty_like(template)
+    blocks[0].points.foreach_get("co", points.ravel())
+    moved = template - points
+    if not moved.any():
+        return False
+    ours = dict(zip(SHAPE_KEYS, directions, strict=True))
+    for block in blocks:
+        if block.name in ours:
+            np.add(template, ours[block.name], out=points)
+        else:
+            block.points.foreach_get("co", points.ravel())
+            points += moved
+        block.points.foreach_set("co", points.ravel())
+    mesh.vertices.foreach_set("co", template.ravel())
+    mesh.update_tag()
+    return True
 
 
 def _place_bones(bones: bpy.types.ArmatureEditBones, joints: np.ndarray) -> None:  # [5, 3] FLAME axes

@@ -14,7 +14,7 @@ from bpy.props import (
     StringProperty,
 )
 
-from . import arkit
+from . import arkit, identity
 from .head_file import N_IDENTITY
 
 EMOTIONS = ("happy", "sad", "angry", "disgust", "fear", "surprised")
@@ -30,17 +30,18 @@ _MIXING = (
 listeners: list[Callable[[bpy.types.Object], object]] = []  # called with an avatar of which a setting was changed
 
 
-def _mark(settings: "EmoAvatarSettings", context: bpy.types.Context) -> None:
+def _tell(avatar: bpy.types.Object) -> None:
     for listener in listeners:
-        listener(settings.id_data)
+        listener(avatar)
+
+
+def _mark(settings: "EmoAvatarSettings", context: bpy.types.Context) -> None:
+    _tell(settings.id_data)
 
 
 def _identity_changed(settings: "EmoAvatarSettings", context: bpy.types.Context) -> None:
-    from . import head_file, head_object
-
     if settings.kind == "open" and settings.head:
-        head_object.change_person(settings.id_data, head_file.open_head().with_identity(settings.identity))
-        _mark(settings, context)
+        identity.change(settings.id_data, _tell)
 
 
 def _is_mesh(settings: "EmoAvatarSettings", object: bpy.types.Object) -> bool:

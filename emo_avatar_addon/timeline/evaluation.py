@@ -18,7 +18,7 @@ import numpy as np
 from .. import mainloop, preferences
 from ..errors import AddonError
 from ..link import session
-from ..model import copies, properties, storage
+from ..model import copies, identity, properties, storage
 from ..model.reference import Reference
 from . import asking, bake, driving, playing, track
 from .drive import Drive
@@ -167,6 +167,7 @@ def refresh() -> None:
             continue
         try:
             copies.make_own(avatar)
+            identity.follow(avatar)
             _refresh(uid, entry, avatar)
         except AddonError as error:
             entry.trouble, entry.wanted = str(error), b""

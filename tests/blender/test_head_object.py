@@ -33,6 +33,11 @@ def random_pose(rng, frames=4):
     }
 
 
+def change_person(avatar, person):
+    head_object.change_shape(avatar, person, head_object.shape_directions(person))
+    head_object.change_joints(avatar, person)
+
+
 def still_pose(frames=1):
     return {"expression": np.zeros((frames, 100)), **{name: np.zeros((frames, n)) for name, n in STILL.items()}}
 
@@ -63,7 +68,7 @@ def test_starts_as_the_template(avatar):
 
 def test_another_person_of_the_same_head(avatar, rng):
     person, pose = head_file.open_head().with_identity(rng.normal(size=20)), random_pose(rng)
-    head_object.change_person(avatar, person)
+    change_person(avatar, person)
     head_object.apply(avatar, values_of(person, pose), 2)
     assert np.abs(evaluated(avatar) - flame.vertices(person, flame.Poses(**pose))[2]).max() < EXACT
     np.testing.assert_allclose(storage.read_rig(avatar).kinematics.joints, flame.kinematics(person).joints, atol=1e-7)
@@ -76,7 +81,7 @@ def test_changing_the_person_keeps_selection_mode_and_pose(avatar):
     bpy.ops.object.mode_set(mode="POSE")
     avatar.pose.bones["neck"].rotation_quaternion = (0.9, 0.1, 0.2, 0.3)
     objects = set(bpy.data.objects)
-    head_object.change_person(avatar, head_file.open_head().with_identity(np.ones(20)))
+    change_person(avatar, head_file.open_head().with_identity(np.ones(20)))
     assert (bpy.context.mode, bpy.context.object) == ("POSE", avatar)
     assert set(bpy.context.view_layer.objects.selected) == {avatar, other}
     assert set(bpy.data.objects) == objects
@@ -87,7 +92,7 @@ def test_changing_the_person_while_its_mesh_is_edited(avatar):
     bpy.context.view_layer.objects.active = avatar.emo_avatar.head
     bpy.ops.object.mode_set(mode="EDIT")
     person = head_file.open_head().with_identity(np.ones(20))
-    head_object.change_person(avatar, person)
+    change_person(avatar, person)
     assert bpy.context.mode == "EDIT_MESH"
     bpy.ops.object.mode_set(mode="OBJECT")
     assert np.abs(evaluated(avatar) - person.v_template).max() < EXACT
