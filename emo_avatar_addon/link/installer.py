@@ -38,6 +38,7 @@ Report = Callable[[float, str], None]  # fraction, what is being done; raises to
 
 _POINTER, _LOG, _LOCK, _DOWNLOADS, _MODELS = "backend.json", "install.log", "lock", "downloads", "models"
 _TEMPORARY = "tmp"
+_busy = threading.RLock()  # held with the lock file, which is for other Blenders: work of this one waits its turn
 _INDEX = "https://download.pytorch.org/whl/"
 SIZES_MB = {"cpu": (600, 2000), "cuda": (3700, 8000)}  # download, and what then lies on the disk
 _MODEL_FILES = ("face_landmarker.task", "modnet.onnx")
@@ -231,19 +232,24 @@ def _alone(root: Path) -> Iterator[None]:
     """Keep other Blenders from installing and removing meanwhile. The system takes the lock back from a crashed one."""
     root.mkdir(parents=True, exist_ok=True)
     path = root / _LOCK
-    with path.open("a+b") as file:
+    with _busy:
+        file = path.open("a+b")
         try:
             if sys.platform == "win32":
                 msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
             else:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            file.close()
             raise AddonError(
                 "Another Blender is setting the backend up or removing it: wait until it is done."
             ) from None
-        yield
-    with contextlib.suppress(OSError):  # another has it open already
-        path.unlink()
+        try:
+            yield
+        finally:
+            file.close()
+            with contextlib.suppress(OSError):  # another has it open already
+                path.unlink()
 
 
 class _Runner:
@@ -266,6 +272,7 @@ class _Runner:
         """One command, the part of the whole between two fractions, that downloads some `mb`. Whether it succeeded."""
         progress = pip.Progress(doing, mb, self._folder)
         self._log.write(f"\n$ {' '.join(command)}\n")
+        self.tail.clear()
         self._report(start, doing)
         child = subprocess.Popen(
             tied(command),
@@ -300,7 +307,7 @@ class _Runner:
         """`run`, and `AddonError` when it fails."""
         if not self.run(command, doing, start, end, mb):
             self._log.flush()
-            raise AddonError(pip.reason(doing, list(self.tail)))
+            raise AddonError(pip.reason(doing, self.tail))
 
 
 def _fill(plan: Plan, folder: Path, runner: _Runner) -> None:
@@ -320,8 +327,11 @@ def _fill(plan: Plan, folder: Path, runner: _Runner) -> None:
     if plan.torch:
         commands = [runner.pip(*install, "--no-deps", "--index-url", index, plan.torch) for index in plan.indexes]
         if not any(runner.run(command, "Downloading PyTorch", done, 0.35, torch_mb) for command in commands):
-            other = "the processor" if plan.device == "cuda" else "the graphics card, whose larger build needs none"
-            raise AddonError(f"PyTorch's own index did not give a build: try again, or choose {other}.")
+            other = "the processor" if plan.device == "cuda" else "the graphics card, whose build needs none of it"
+            raise AddonError(
+                f"{pip.reason('Downloading PyTorch', runner.tail)} If only its own index ({_INDEX}) is out of reach, "
+                f"choose {other}."
+            )
         done = 0.35
     what = f"{source}[cuda]" if plan.device == "cuda" else str(source)
     rest = runner.pip(*install, "-c", str(plan.constraints), what)
@@ -336,8 +346,10 @@ def _check_disk(plan: Plan) -> None:
     free = shutil.disk_usage(existing).free // 1_000_000
     needs = plan.download_mb + plan.disk_mb
     if free < needs:
-        needed = f"{needs / 1000:.1f} GB"
-        raise AddonError(f"The backend needs {needed} on the disk of {existing}, which has {free / 1000:.1f} GB left.")
+        raise AddonError(
+            f"The backend needs {needs / 1000:.1f} GB on the disk of {existing}, which has {free / 1000:.1f} GB left: "
+            "free some space."
+        )
 
 
 def _environment(plan: Plan, folder: Path) -> dict[str, str]:

@@ -67,7 +67,9 @@ def probe(path: Path | str, isolated: bool = True) -> Interpreter:
             answer["emo_avatar"],
         )
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
-        raise AddonError(f"{path} is not a Python that can be used.") from error
+        raise AddonError(
+            f"{path} is not a Python that can be used: choose {WANTED_WORDS}, or none, to have one looked for."
+        ) from error
 
 
 def find() -> Interpreter:

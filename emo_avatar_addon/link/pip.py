@@ -1,6 +1,7 @@
 """What pip prints, and what it means: how far it is, and why it has failed."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 _REASONS = (  # what is found in the output of a step that has failed, and what it means
@@ -64,7 +65,7 @@ def _packages(folder: Path) -> list[Path]:
     return [*folder.glob("lib/python*/site-packages/*.dist-info"), *folder.glob("Lib/site-packages/*.dist-info")]
 
 
-def reason(doing: str, tail: list[str]) -> str:
+def reason(doing: str, tail: Sequence[str]) -> str:
     """Why a step failed, from what it printed, and what to do."""
     text = "\n".join(tail)
     for pattern, reason in _REASONS:
