@@ -6,6 +6,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
+from . import flame
 from .head_file import HeadArrays
 
 _Inputs = dict[str, float | tuple[float, ...]]
@@ -20,6 +21,7 @@ class _Look:
     colour: tuple[float, float, float, float]  # linear, of a head without a texture
     inputs: _Inputs = field(default_factory=dict)
     pores: float = 0.0  # metres, height of the fine relief
+    cone: float = 0.0  # radians about where the eye looks, within which it takes a face of `parts` from the look before
 
 
 # Subsurface radii are those of skin: red light goes furthest. The scale is in metres, as the head is life-size.
@@ -28,15 +30,18 @@ _FLESH: _Inputs = {
     "Subsurface Scale": 0.004,
     "IOR": 1.4,
 }
+_CORNEA: _Inputs = {"Roughness": 0.25, "Coat Weight": 1.0, "Coat Roughness": 0.02, "Coat IOR": 1.38}
+_EYES = ("eye_left", "eye_right")
+# Iris and pupil differ from the white by their colour alone, which is the texture's wherever there is one: they are
+# materials of their own so that Solid shading, which knows no textures, shows where an avatar looks.
 _LOOKS = (
     _Look(
         "Skin", ("skin",), (0.53, 0.27, 0.18, 1.0),
         _FLESH | {"Subsurface Weight": 0.25, "Roughness": 0.5, "Specular IOR Level": 0.4}, pores=0.00025,
     ),
-    _Look(
-        "Eyes", ("eye_left", "eye_right"), (0.75, 0.72, 0.7, 1.0),
-        {"Roughness": 0.25, "Coat Weight": 1.0, "Coat Roughness": 0.02, "Coat IOR": 1.38},
-    ),
+    _Look("Eyes", _EYES, (0.75, 0.72, 0.7, 1.0), _CORNEA),
+    _Look("Iris", _EYES, (0.12, 0.075, 0.045, 1.0), _CORNEA, cone=np.radians(23)),
+    _Look("Pupil", _EYES, (0.003, 0.003, 0.003, 1.0), _CORNEA, cone=np.radians(8)),
     _Look(
         "Teeth", ("upper_teeth", "lower_teeth"), (0.72, 0.66, 0.52, 1.0),
         {"Roughness": 0.2, "Coat Weight": 0.3, "Coat Roughness": 0.05, "Subsurface Weight": 0.1,
@@ -52,14 +57,24 @@ _LOOKS = (
 
 def assign(mesh: bpy.types.Mesh, head: HeadArrays, name: str, texture: bpy.types.Image | None) -> None:
     """Give a new mesh the materials of the parts that the head has. A part of another name is skin."""
-    place_of_part = np.zeros(len(head.part_names), np.int32)
+    part_of_face = head.vertex_part[head.quads[:, 0]]  # no face has corners in two parts
+    off_axis = _off_axis(head)
+    places = np.zeros(len(head.quads), np.int32)
     for look in _LOOKS:
         parts = [index for index, part in enumerate(head.part_names) if part in look.parts]
-        if parts or look is _LOOKS[0]:
-            place_of_part[parts] = len(mesh.materials)
+        taken = np.isin(part_of_face, parts) & (off_axis < (look.cone or np.inf))
+        if taken.any() or look is _LOOKS[0]:
+            places[taken] = len(mesh.materials)
             mesh.materials.append(_material(look, f"{name} {look.label}", texture))
-    places = place_of_part[head.vertex_part[head.quads[:, 0]]]  # no face has corners in two parts
-    mesh.polygons.foreach_set("material_index", places.astype(np.int32))
+    mesh.polygons.foreach_set("material_index", places)
+
+
+def _off_axis(head: HeadArrays) -> np.ndarray:  # [Q] radians
+    """How far each face lies from where the eye of its side looks at rest, seen from that eye's joint."""
+    centres = head.v_template[head.quads].mean(axis=1)
+    eyes = (head.J_regressor @ head.v_template)[[flame.JOINTS.index("left_eye"), flame.JOINTS.index("right_eye")]]
+    away = centres - eyes[np.abs(centres[:, None] - eyes).sum(axis=2).argmin(axis=1)]
+    return np.arctan2(np.hypot(away[:, 0], away[:, 1]), away[:, 2])
 
 
 def load_texture(name: str, source: Path | bytes) -> bpy.types.Image:

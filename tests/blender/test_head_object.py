@@ -165,11 +165,28 @@ def test_native_data(avatar, scene):
 
 def test_materials_by_part(avatar):
     head, mesh = head_file.open_head(), avatar.emo_avatar.head.data
-    assert [m.name for m in mesh.materials] == ["Ann Skin", "Ann Eyes", "Ann Teeth", "Ann Tongue", "Ann Lashes"]
-    for face in list(mesh.polygons)[::97]:
+    eyes, teeth = {"eye_left", "eye_right"}, {"upper_teeth", "lower_teeth"}
+    parts = {"Skin": {"skin"}, "Eyes": eyes, "Iris": eyes, "Pupil": eyes, "Teeth": teeth, "Tongue": {"tongue"},
+             "Lashes": {"lashes"}}  # fmt: skip
+    assert [m.name for m in mesh.materials] == [f"Ann {label}" for label in parts]
+    for face in mesh.polygons:
         part = head.part_names[head.vertex_part[face.vertices[0]]]
-        kind = mesh.materials[face.material_index].name.removeprefix("Ann ").lower().rstrip("s")
-        assert kind in part or (kind, part) in {("teeth", "upper_teeth"), ("teeth", "lower_teeth")}
+        assert part in parts[mesh.materials[face.material_index].name.removeprefix("Ann ")]
+
+
+def test_where_an_avatar_looks_shows_without_textures(avatar):
+    """In Solid shading a material is its viewport colour: dark discs in the middle of light eyes, facing the gaze."""
+    mesh = avatar.emo_avatar.head.data
+    faces = {label: [f for f in mesh.polygons if mesh.materials[f.material_index].name == f"Ann {label}"]
+             for label in ("Eyes", "Iris", "Pupil")}  # fmt: skip
+    white, iris, pupil = ([sum(mesh.materials[fs[0].material_index].diffuse_color[:3])] for fs in faces.values())
+    assert white > iris > pupil
+    for side in (1, -1):
+        own = {label: np.mean([f.center for f in fs if f.center.x * side > 0], axis=0) for label, fs in faces.items()}
+        eye = np.array(avatar.data.bones["left_eye" if side > 0 else "right_eye"].head_local)
+        for label in ("Iris", "Pupil"):
+            away = own[label] - eye
+            assert -away[1] / np.linalg.norm(away) > 0.999  # straight ahead, in Blender's axes
 
 
 def test_texture_is_packed_and_shown():
