@@ -23,6 +23,8 @@ SHAPE_KEYS = tuple(f"expr_{i:03d}" for i in range(flame.N_EXPRESSION)) + tuple(
 
 SPACING = 0.4  # metres between avatars that would stand in one place
 
+HELD = "emo_avatar_held"  # on the armature object: a bit for each joint that evaluated values have moved last
+
 # How long each bone is drawn, in metres, and in which of Blender's bone colours.
 _BONE_LENGTHS = (0.06, 0.09, 0.1, 0.05, 0.05)
 _BONE_COLOURS = ("THEME09", "THEME04", "THEME03", "THEME01", "THEME01")
@@ -148,7 +150,8 @@ def change_joints(rig: bpy.types.Object, head: HeadArrays) -> None:
 def apply(rig: bpy.types.Object, values: flame.RigValues, row: int) -> None:
     """Show one row of evaluated values: all shape keys, and the joints that the values move. For the frame handler.
 
-    A joint that does not move in any row is left alone: it is the artist's to pose, key or constrain.
+    A joint that does not move in any row is left alone: it is the artist's to pose, key or constrain. One that values
+    have moved until now, and have let go of, comes to rest: `HELD` says which, and comes back with undo, as bones do.
     """
     key = rig.emo_avatar.head.data.shape_keys
     blocks = key.key_blocks
@@ -168,16 +171,17 @@ def apply(rig: bpy.types.Object, values: flame.RigValues, row: int) -> None:
             block.value = value
     key.update_tag()
     bones = rig.pose.bones
-    for joint in np.flatnonzero(values.moves):
+    moving = np.flatnonzero(values.moves).tolist()
+    for joint in moving:
         bone = bones[flame.JOINTS[joint]]
         bone.location = values.locations[row, joint]
         bone.rotation_quaternion = values.quaternions[row, joint]
-
-
-def rest(rig: bpy.types.Object, joints: np.ndarray) -> None:  # [5] bool
-    """Put joints back to rest: those that motion has moved until now and has let go of."""
-    for joint in np.flatnonzero(joints):
-        rig.pose.bones[flame.JOINTS[joint]].matrix_basis = Matrix()
+    held, holds = rig.get(HELD, 0), sum(1 << joint for joint in moving)
+    if held != holds:
+        for joint, name in enumerate(flame.JOINTS):
+            if (held & ~holds) >> joint & 1:
+                bones[name].matrix_basis = Matrix()
+        rig[HELD] = holds
 
 
 def drive_pose_correctives(rig: bpy.types.Object) -> None:

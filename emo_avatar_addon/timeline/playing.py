@@ -126,9 +126,7 @@ def take_range(uid: int, seen: Track) -> None:
         entries.pop(uid, None)
     if entry is None or avatar is None or entry.wanted != seen.drive.digest:
         return
-    before, entry.track, entry.trouble = entry.track, seen, ""
-    if before is not None:
-        head_object.rest(avatar, before.rig.moves & ~seen.rig.moves)
+    entry.track, entry.trouble = seen, ""
     scene = scene_of(avatar)
     if scene is not None:
         show(entry, avatar, scene.frame_current_final)

@@ -5,6 +5,7 @@ from typing import Any
 import bpy
 
 from ..ops import jobs
+from ..translations import sentence
 
 
 def draw_jobs(layout: Any) -> None:
@@ -25,7 +26,8 @@ def draw_status_bar(self: Any, context: Any) -> None:
         row = self.layout.row(align=True)
         row.ui_units_x = 16
         for index, job in enumerate(jobs.running):
-            _bar(row, index, job, f"{job.label}: {job.doing}" if job.doing else job.label)
+            label = sentence(job.label)
+            _bar(row, index, job, f"{label}: {job.doing}" if job.doing else label)
 
 
 def register() -> None:

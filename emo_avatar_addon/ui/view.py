@@ -4,6 +4,7 @@ from typing import Any
 
 import bpy
 
+from ..translations import sentence
 from ..view import colours
 from ..view.engine import ENGINE
 from .main import CATEGORY
@@ -44,7 +45,8 @@ class EMOAVATAR_PT_view(bpy.types.Panel):
         if altered:
             column = layout.column(align=True)
             transform = scene.view_settings.view_transform
-            paragraph(column, context, f"{transform} makes rendered splats other than the photo.", "INFO")
+            said = sentence("{transform} makes rendered splats other than the photo.", transform=transform)
+            paragraph(column, context, said, "INFO")
             column.operator("emo_avatar.use_standard_view", icon="COLOR")
 
 

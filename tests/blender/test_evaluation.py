@@ -79,6 +79,36 @@ def test_unkeyed_slider_shows_until_the_frame_changes(scene, avatar, backend):
     assert np.abs(expression(avatar)).max() < 1e-6
 
 
+def test_a_slider_that_is_let_go_of_closes_the_mouth(scene, avatar, backend):
+    def jaw():
+        return avatar.pose.bones["jaw"].rotation_quaternion.angle
+
+    scene.frame_end = 50
+    key(avatar, "surprised", (1, 1.0), (50, 1.0))
+    scene.frame_set(10)
+    settle()
+    assert jaw() > 0.01
+    avatar.emo_avatar.surprised = 0.0  # cleared, not keyed: this frame is neutral, the range is not
+    settle()
+    assert jaw() < 1e-6
+    scene.frame_set(11)
+    assert jaw() > 0.01
+
+
+def test_undo_brings_no_open_mouth_back(scene, avatar, backend):
+    avatar.emo_avatar.surprised = 1.0
+    settle()
+    avatar.emo_avatar.surprised = 0.0
+    name = avatar.name
+    bpy.ops.ed.undo_push(message="cleared")  # before the face follows
+    settle()
+    scene.frame_end = 9
+    bpy.ops.ed.undo_push(message="another")
+    bpy.ops.ed.undo()
+    settle()
+    assert bpy.data.objects[name].pose.bones["jaw"].rotation_quaternion.angle < 1e-6
+
+
 def test_unkeyed_slider_without_curves_holds_everywhere(scene, avatar, backend):
     avatar.emo_avatar.surprised = 0.8
     settle()

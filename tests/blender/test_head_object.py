@@ -121,9 +121,12 @@ def test_joints_that_the_motion_leaves_alone_are_the_artists(avatar, rng):
     head_object.apply(avatar, values, 1)
     pose["neck_pose"][:, 1] = 0.4
     assert np.abs(evaluated(avatar) - flame.vertices(head, flame.Poses(**pose))[1]).max() < EXACT
-    head_object.rest(avatar, values.moves)
+    head_object.apply(avatar, values_of(head, still_pose(1)), 0)
     assert avatar.pose.bones["jaw"].matrix_basis.is_identity
     assert not neck.matrix_basis.is_identity
+    avatar.pose.bones["jaw"].rotation_quaternion = Quaternion((1.0, 0.0, 0.0), 0.2)  # now it is the artist's
+    head_object.apply(avatar, values_of(head, still_pose(1)), 0)
+    assert not avatar.pose.bones["jaw"].matrix_basis.is_identity
 
 
 def test_shape_keys_that_the_artist_has_added_keep_their_values(avatar, rng):
