@@ -7,6 +7,7 @@ import torch
 from emo_avatar import assets
 from emo_avatar.avatar.avatar import Avatar
 from emo_avatar.backbones.uv import build_avatar
+from emo_avatar.backbones.uv.eyes import LEAST_SIGHTINGS, SCLERA_FROM, _profile
 from emo_avatar.evaluation.image import psnr
 from emo_avatar.head.arkit import arkit_weights, flame_from_arkit
 from emo_avatar.head.data import HeadData, load_head
@@ -121,3 +122,9 @@ def test_nothing_tears_from_the_side(avatar: Avatar, yaw: float) -> None:
     mesh = avatar.rig.mesh(FlameSequence.still(1))[0]
     skin = avatar.camera(yaw=yaw).project(mesh[avatar.rig.head.regions["face"]])[0].astype(int)
     assert np.mean(alpha[skin[:, 1].clip(0, 511), skin[:, 0].clip(0, 511)] < 0.9) < 0.01
+
+
+@pytest.mark.parametrize("count", range(LEAST_SIGHTINGS, LEAST_SIGHTINGS + 8))
+def test_a_sliver_of_an_eyes_white_has_a_colour(count: int) -> None:
+    brightness = np.linspace(0.2, 0.9, count, dtype=np.float32)
+    assert np.isfinite(_profile(np.full(count, SCLERA_FROM + 1.0), np.repeat(brightness[:, None], 3, 1))).all()

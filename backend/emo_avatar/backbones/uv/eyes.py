@@ -107,7 +107,7 @@ def _profile(angle: np.ndarray, rgb: np.ndarray) -> np.ndarray:  # [M], [M, 3] -
     white = rgb[angle >= SCLERA_FROM]
     if len(white) >= LEAST_SIGHTINGS:
         brightness = white.mean(1)
-        low, high = np.percentile(brightness, (IN_SHADE, CATCHLIGHT))
+        low, high = np.percentile(brightness, (IN_SHADE, CATCHLIGHT), method="nearest")  # of them: one is between
         lit = white[(brightness >= low) & (brightness <= high)].mean(0)
         profile[~iris] = REDNESS * lit + (1 - REDNESS) * lit.mean()
     return profile
