@@ -13,6 +13,7 @@ from rich.table import Column, Table
 
 from emo_avatar.cli.boundary import print_json, progress_bar, say
 from emo_avatar.cli.options import Json
+from emo_avatar.errors import UserError
 
 if TYPE_CHECKING:
     from emo_avatar.evaluation.held_out import Case
@@ -137,6 +138,14 @@ Instants = Annotated[int, typer.Option(min=1, max=60, help="Frames of each perso
 BackboneNames = Annotated[
     list[str], typer.Option("--backbone", metavar="uv|lam-s", help="Backbones to judge; may be repeated.")
 ]
+ProtocolName = Annotated[
+    str,
+    typer.Option(
+        "--protocol",
+        metavar="recorded|anywhere",
+        help="recorded: of a neutral photograph, seen by its camera. anywhere: of any mood, seen from all sides.",
+    ),
+]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print tables for a document.")]
 
 
@@ -145,6 +154,7 @@ def reenactment(
     people: People = 12,
     instants: Instants = 2,
     backbone: BackboneNames = ["uv"],  # noqa: B006
+    protocol: ProtocolName = "recorded",
     as_json: Json = False,
     markdown: Markdown = False,
 ) -> None:
@@ -152,7 +162,7 @@ def reenactment(
     from emo_avatar.evaluation.tables import cross_reenactment, self_reenactment, with_and_without
 
     tables = {"self-reenactment": self_reenactment, "cross-reenactment": cross_reenactment}
-    _judge(tables, with_and_without(backbone), people, instants, as_json, markdown)
+    _judge(tables, with_and_without(backbone), people, instants, protocol, as_json, markdown)
 
 
 @app.command()
@@ -160,13 +170,22 @@ def transfer(
     people: People = 12,
     instants: Instants = 2,
     backbone: BackboneNames = ["uv"],  # noqa: B006
+    protocol: ProtocolName = "recorded",
     as_json: Json = False,
     markdown: Markdown = False,
 ) -> None:
     """Show held-out people's neutral speech under each emotion, and compare with the truth."""
     from emo_avatar.evaluation.tables import emotion_transfer, with_and_without
 
-    _judge({"emotion transfer": emotion_transfer}, with_and_without(backbone), people, instants, as_json, markdown)
+    _judge(
+        {"emotion transfer": emotion_transfer},
+        with_and_without(backbone),
+        people,
+        instants,
+        protocol,
+        as_json,
+        markdown,
+    )
 
 
 @app.command()
@@ -174,13 +193,14 @@ def ablation(
     people: People = 12,
     instants: Instants = 2,
     backbone: BackboneNames = ["uv"],  # noqa: B006
+    protocol: ProtocolName = "recorded",
     as_json: Json = False,
     markdown: Markdown = False,
 ) -> None:
     """The same with one of the two paths of emotion left out."""
     from emo_avatar.evaluation.tables import ablations, emotion_transfer
 
-    _judge({"emotion transfer": emotion_transfer}, ablations(backbone), people, instants, as_json, markdown)
+    _judge({"emotion transfer": emotion_transfer}, ablations(backbone), people, instants, protocol, as_json, markdown)
 
 
 @app.command()
@@ -212,15 +232,19 @@ def _judge(
     variants: list[Variant],
     people: int,
     instants: int,
+    protocol: str,
     as_json: bool,
     markdown: bool,
 ) -> None:
-    from emo_avatar.evaluation.held_out import cases
+    from emo_avatar.evaluation.held_out import PROTOCOLS, cases
     from emo_avatar.evaluation.tables import fill, markdown_table
 
+    if protocol not in PROTOCOLS:
+        raise UserError(f"There is no protocol {protocol!r}; choose one of {', '.join(PROTOCOLS)}.")
     with progress_bar("Judging") as report:
         report(0.0, "drawing people")
-        tables = fill(titles, variants, list(cases(people, instants)), report)
+        judged = list(cases(people, instants, protocol=PROTOCOLS[protocol]))
+        tables = fill(titles, variants, judged, report)
     if as_json:
         print_json([table.to_json() for table in tables])
         return

@@ -1,8 +1,9 @@
-"""What tracking would have said of a shot, from the known truth, for training on what use will bring."""
+"""What tracking would have said of shots, from the known truth, for training on and judging by what use will bring."""
 
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from emo_avatar.data.subjects import Subject
 from emo_avatar.head.arkit import arkit_from_flame
 from emo_avatar.head.data import N_SHAPE, open_head
 from emo_avatar.head.model import HeadModel
+from emo_avatar.motion.flame_sequence import FlameSequence
 from emo_avatar.render.camera import CV_FROM_FLAME, Camera
 from emo_avatar.tracking.crop import CROP_SIZE
 from emo_avatar.tracking.fit import landmark_error
@@ -53,20 +55,7 @@ def portrait_of(subject: Subject, shot: Shot, rng: np.random.Generator | None = 
     tensors = {name: torch.from_numpy(np.asarray(value, np.float32))[None] for name, value in given.items()}
     with torch.no_grad():
         posed = generic(**tensors)
-        # Where the frame takes the skull, seen from the camera.
-        framed = (
-            subject.model(
-                rotation=torch.from_numpy(frame.rotation),
-                neck_pose=torch.from_numpy(frame.neck_pose),
-                translation=torch.from_numpy(frame.translation),
-                expression=torch.from_numpy(frame.expression),
-            )
-            .joint_transforms[0, 1]
-            .numpy()
-        )
-    to_camera = CV_FROM_FLAME @ camera.viewmat[:3]  # [3, 4], with FLAME's axes
-    turn = to_camera[:, :3] @ framed[:3, :3]
-    shift = to_camera[:, :3] @ framed[:3, 3] + to_camera[:, 3]
+    turn, shift = _skull(subject, frame, camera)
     if rng is not None:
         turn = Rotation.from_rotvec(rng.normal(0, TURN_ERROR, 3)).as_matrix() @ turn
         shift = shift + rng.normal(0, SHIFT_ERROR, 3) * [1, 1, 10]
@@ -100,6 +89,49 @@ def portrait_of(subject: Subject, shot: Shot, rng: np.random.Generator | None = 
         landmark_error=error,
         notes=(),
     )
+
+
+def tracked_motion(
+    subject: Subject,
+    frame: FlameSequence,
+    camera: Camera,
+    photograph: Shot,
+    portrait: TrackedPortrait,
+) -> FlameSequence:
+    """One frame of the person as the tracker of ``portrait`` would have said it, to drive an avatar made from that.
+
+    A tracker does not know the neck: the whole head turns. And what it errs by in the pose of the ``photograph`` it
+    errs by in every frame of the person, as one that fits one head to a whole recording does.
+    """
+    told = {"shape": portrait.shape, "static_offset": portrait.static_offset}
+    with torch.no_grad():
+        tensors = {name: torch.from_numpy(np.asarray(value, np.float32))[None] for name, value in told.items()}
+        root = _generic()(**tensors).joints[0, 0].numpy()
+    turn, shift = _skull(subject, frame, camera)
+    turn_then, shift_then = _skull(subject, photograph.frame, photograph.setting.camera)
+    said = Rotation.from_rotvec(portrait.rotation).as_matrix()
+    said_shift = portrait.translation - said @ root + root
+    since = turn @ turn_then.T
+    turn, shift = since @ said, shift + since @ (said_shift - shift_then)
+    to_camera = CV_FROM_FLAME @ camera.viewmat[:3]
+    turn = to_camera[:, :3].T @ turn
+    shift = to_camera[:, :3].T @ (shift - to_camera[:, 3])
+    return replace(
+        frame,
+        rotation=Rotation.from_matrix(turn).as_rotvec().astype(np.float32)[None],
+        neck_pose=np.zeros((1, 3), np.float32),
+        translation=(shift + turn @ root - root).astype(np.float32)[None],
+    )
+
+
+def _skull(subject: Subject, frame: FlameSequence, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """Where a frame takes the skull, seen from the camera but with FLAME's axes: ``[3, 3]`` turn, ``[3]`` shift."""
+    with torch.no_grad():
+        names = ("rotation", "neck_pose", "translation", "expression")
+        posed = subject.model(**{name: torch.from_numpy(getattr(frame, name)) for name in names})
+    framed = posed.joint_transforms[0, 1].numpy()
+    to_camera = CV_FROM_FLAME @ camera.viewmat[:3]  # [3, 4]
+    return to_camera[:, :3] @ framed[:3, :3], to_camera[:, :3] @ framed[:3, 3] + to_camera[:, 3]
 
 
 @functools.cache

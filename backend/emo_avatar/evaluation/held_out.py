@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from emo_avatar.data.as_portrait import portrait_of
+from emo_avatar.data.as_portrait import portrait_of, tracked_motion
 from emo_avatar.data.studio import Setting, Shot, draw_setting, shoot
 from emo_avatar.data.subjects import Subject
 from emo_avatar.data.synchronised_shots import EmotionalSequence, draw_sequence
@@ -19,7 +20,23 @@ from emo_avatar.training.geometry import FIRST_HELD_OUT_SEED
 FIRST_SEED = FIRST_HELD_OUT_SEED + 5000  # away from the takes that the geometry path alone is judged on
 SECONDS, FPS = 2.0, 30.0
 SOURCE_SIZE = 512
-SOURCE_YAW, TARGET_YAW = 25.0, 60.0  # degrees to either side, at most
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How hard it is made."""
+
+    name: str
+    any_mood: bool  # of the photograph, which else is a frame of the neutral performance
+    photo_yaw: float  # degrees that the photograph's camera stands to either side, at most
+    frame_yaw: float | None  # the same of the frames to be judged; None: the camera stays where it was
+
+
+# What recorded corpora judge: people before a fixed camera, one frame of the neutral take as the photograph.
+RECORDED = Protocol("recorded", any_mood=False, photo_yaw=15.0, frame_yaw=None)
+# What users bring, and what they look at it from.
+ANYWHERE = Protocol("anywhere", any_mood=True, photo_yaw=25.0, frame_yaw=60.0)
+PROTOCOLS = {protocol.name: protocol for protocol in (RECORDED, ANYWHERE)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,20 +45,25 @@ class Case:
 
     sequence: EmotionalSequence
     source: Shot
-    setting: Setting  # of the frames to be judged: the source's light, another camera
+    setting: Setting  # of the frames to be judged, in the source's light
     instants: tuple[int, ...]  # frames of the utterance that are judged
 
     @property
     def subject(self) -> Subject:
         return self.sequence.subject
 
+    @functools.cached_property
     def portrait(self) -> TrackedPortrait:
         """The photograph as a tracker would have understood it, with its errors."""
         return portrait_of(self.subject, self.source, np.random.default_rng([self.subject.seed, 31]))
 
     def driving(self, instant: int) -> FlameSequence:
-        """The performance of a neutral mind at one instant."""
-        return self.sequence.frame(None, instant)[0]
+        """The performance of a neutral mind at one instant, as tracked."""
+        return self.tracked(self.sequence.frame(None, instant)[0])
+
+    def tracked(self, frame: FlameSequence) -> FlameSequence:
+        """What the tracker would say of this person's ``frame``, to drive an avatar of `portrait` with."""
+        return tracked_motion(self.subject, frame, self.setting.camera, self.source, self.portrait)
 
     def shot(self, instant: int, emotion: int | None) -> Shot:
         """The true picture of that instant under an emotion, by its place in EMOTIONS."""
@@ -52,17 +74,20 @@ class Case:
         return shoot(self.subject, frame, np.zeros(len(EMOTIONS), np.float32), self.setting)
 
 
-def cases(count: int, instants: int = 2, size: int = 256, first: int = FIRST_SEED) -> Iterator[Case]:
-    """``count`` people of consecutive seeds; the photographs show them in any mood."""
+def cases(
+    count: int, instants: int = 2, size: int = 256, first: int = FIRST_SEED, protocol: Protocol = RECORDED
+) -> Iterator[Case]:
+    """``count`` people of consecutive seeds."""
     for seed in range(first, first + count):
         rng = np.random.default_rng([seed, 30])
         sequence = draw_sequence(seed, SECONDS, FPS)
-        mood = rng.integers(len(EMOTIONS) + 1)
+        mood = int(rng.integers(len(EMOTIONS) + 1))
         moment = int(rng.integers(len(sequence)))
-        frame = sequence.frame(None if mood == len(EMOTIONS) else int(mood), moment)
-        photographed = draw_setting(rng, sequence.subject, SOURCE_SIZE, SOURCE_YAW)
+        frame = sequence.frame(mood if protocol.any_mood and mood < len(EMOTIONS) else None, moment)
+        photographed = draw_setting(rng, sequence.subject, SOURCE_SIZE, protocol.photo_yaw)
         source = shoot(sequence.subject, *frame, photographed)
-        elsewhere = draw_setting(rng, sequence.subject, size, TARGET_YAW)
-        setting = Setting(elsewhere.camera, photographed.light, elsewhere.background)
+        elsewhere = draw_setting(rng, sequence.subject, size, protocol.frame_yaw or protocol.photo_yaw)
+        camera = photographed.camera.resized(size) if protocol.frame_yaw is None else elsewhere.camera
+        setting = Setting(camera, photographed.light, elsewhere.background)
         chosen = tuple(sorted(int(t) for t in rng.choice(len(sequence), instants, replace=False)))
         yield Case(sequence, source, setting, chosen)

@@ -110,7 +110,7 @@ def self_reenactment(case: Case, other: Case) -> Iterable[Demand]:
     for instant in case.instants:
         for emotion in (None, *range(len(EMOTIONS))):
             frame, _ = case.sequence.frame(emotion, instant)
-            yield frame, None, truth(case.performed(frame))
+            yield case.tracked(frame), None, truth(case.performed(frame))
 
 
 def cross_reenactment(case: Case, other: Case) -> Iterable[Demand]:
@@ -118,7 +118,7 @@ def cross_reenactment(case: Case, other: Case) -> Iterable[Demand]:
     for instant in other.instants:
         for emotion in (None, *range(len(EMOTIONS))):
             frame, _ = other.sequence.frame(emotion, instant)
-            yield frame, None, truth(case.performed(frame))
+            yield case.tracked(frame), None, truth(case.performed(frame))
 
 
 def emotion_transfer(case: Case, other: Case) -> Iterable[Demand]:
@@ -137,7 +137,7 @@ def fill(
     """Tables of the same variants on the same people; each is driven by itself and, across, by the one before it."""
     frames: dict[str, dict[str, list[Likeness]]] = {title: {v.name: [] for v in variants} for title in titles}
     for i, case in enumerate(people):
-        portrait = case.portrait()
+        portrait = case.portrait
         avatars: dict[Callable[[TrackedPortrait], Avatar], Avatar] = {}
         for variant in variants:
             if variant.build not in avatars:

@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from emo_avatar.data.as_portrait import portrait_of
+from emo_avatar.avatar.personal import personal_head
+from emo_avatar.data.as_portrait import portrait_of, tracked_motion
 from emo_avatar.data.studio import draw_setting, shoot
 from emo_avatar.data.subjects import draw_subject
 from emo_avatar.data.synchronised_shots import draw_example, draw_sequence
@@ -81,6 +82,30 @@ def test_a_tracker_errs_but_little(example):
     assert 0.2 < np.median(moved) < 8
     assert 0.002 < erring.landmark_error < 0.03 and exact.landmark_error == 0
     assert not np.array_equal(exact.shape, erring.shape)
+
+
+@pytest.mark.parametrize("erring", [False, True])
+def test_tracked_motion_agrees_with_the_tracked_portrait(example, erring):
+    """The photograph's own frame comes out as the portrait has it, errors and all; other frames and cameras follow."""
+    subject, shot, head = example.subject, example.source, open_head()
+    portrait = portrait_of(subject, shot, np.random.default_rng(1) if erring else None)
+    personal = replace(subject, head=personal_head(head, portrait.shape, portrait.static_offset))
+    camera = shot.setting.camera.resized(512)
+
+    again = replace(
+        tracked_motion(subject, shot.frame, shot.setting.camera, shot, portrait), expression=portrait.expression[None]
+    )
+    rigid = head.regions["face"] & ~head.regions["lids"] & ~head.regions["eye_sockets"]
+    (seen,), ours = personal.vertices(again), portrait.vertices(head)
+    error = camera.project(seen)[0] - portrait.camera.project(ours)[0]
+    assert np.abs(error[rigid]).max() < 1.0  # the lids move a little of what surrounds them
+
+    other = example.target
+    moved = tracked_motion(subject, other.frame, other.setting.camera, shot, portrait)
+    seen, true = (other.setting.camera.project(v)[0] for v in (personal.vertices(moved)[0], other.vertices))
+    side = np.ptp(true[rigid], axis=0).max()
+    assert np.abs(seen - true)[rigid].max() < (0.08 if erring else 0.01) * side
+    assert not moved.neck_pose.any()
 
 
 def test_a_sequence_is_one_utterance_in_seven_emotions():

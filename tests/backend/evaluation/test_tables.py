@@ -5,7 +5,7 @@ import pytest
 
 from emo_avatar.backbones.make import Backbone
 from emo_avatar.errors import UserError
-from emo_avatar.evaluation.held_out import FIRST_SEED, cases
+from emo_avatar.evaluation.held_out import ANYWHERE, FIRST_SEED, cases
 from emo_avatar.evaluation.likeness import Likeness, likeness, sighting, truth
 from emo_avatar.evaluation.tables import (
     Table,
@@ -42,6 +42,13 @@ def test_cases_are_held_out_and_the_same_every_time(case):
     assert np.array_equal(neutral.setting.camera.viewmat, angry.setting.camera.viewmat)
     assert np.abs(neutral.vertices - angry.vertices).max() > 1e-3
     assert np.array_equal(case.driving(case.instants[0]).expression, neutral.frame.expression)
+
+
+def test_a_recorded_person_stays_before_one_camera(case):
+    (harder,) = cases(1, instants=1, size=192, first=FIRST_SEED + 1, protocol=ANYWHERE)
+    assert np.array_equal(case.setting.camera.viewmat, case.source.setting.camera.viewmat)
+    assert not np.array_equal(harder.setting.camera.viewmat, harder.source.setting.camera.viewmat)
+    assert not case.source.weights.any() and harder.source.weights.any()
 
 
 def test_a_picture_is_most_like_itself(case):
