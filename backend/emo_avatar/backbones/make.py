@@ -24,7 +24,7 @@ class Backbone:
 
     name: str = "uv"
     learned: bool | None = None  # uv: with the trained network or without; None: as it is shipped
-    refine: int = REFINE_STEPS  # uv: steps of refinement
+    refine: int = REFINE_STEPS  # uv, lam-s: steps of refinement
     weights: Path | None = None  # lam, lam-s: in place of the shipped ones
 
     def __post_init__(self) -> None:
@@ -62,5 +62,5 @@ class Backbone:
         loaded = shipped_lam() if self.weights is None else load_lam(self.weights)
         if loaded.model.config.name != self.name:
             raise UserError(f"{loaded.path} holds weights of {loaded.model.config.name}, not of {self.name}.")
-        avatar = build_lam(portrait, head, loaded, name=name, device=device, progress=progress)
+        avatar = build_lam(portrait, head, loaded, name=name, refine=self.refine, device=device, progress=progress)
         return avatar, loaded.notes

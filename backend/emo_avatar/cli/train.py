@@ -48,7 +48,8 @@ def geometry(
 def lam_s(
     out: Weights = None,
     emotion: Annotated[bool, typer.Option(help="With the appearance path, or the backbone alone.")] = True,
-    steps: Annotated[int, typer.Option(min=1, help="Steps in all.")] = 60_000,
+    people: Annotated[int, typer.Option(min=1, max=1_000_000, help="People to learn from.")] = 400,
+    steps: Annotated[int, typer.Option(min=2, max=10_000_000, help="Steps in all.")] = 3200,
     minutes: Minutes = None,
     batch: Annotated[int, typer.Option(min=1, help="People in a step of each process.")] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that photograph people.")] = 0,
@@ -58,12 +59,10 @@ def lam_s(
     """Train the small LAM backbone on invented people; with torchrun, on several GPUs."""
     target = torch_device(device)
     from emo_avatar.backbones.lam.checkpoint import WEIGHTS_PATH
-    from emo_avatar.training.lam import LEARNING_RATE, LamTraining, train_lam
-    from emo_avatar.training.run import RunSettings
+    from emo_avatar.training.lam import LamTraining, run_settings, train_lam
 
     path = output(out, ".safetensors") if out else WEIGHTS_PATH
-    settings = RunSettings(steps, minutes, learning_rate=LEARNING_RATE, ema=0.999, workers=workers)
-    training = LamTraining(emotion=emotion, batch=batch)
+    settings, training = run_settings(steps, minutes, workers), LamTraining(emotion, people, batch=batch)
     with progress_bar("Training") as report:
         complete = train_lam(path, training, settings, device=target, resume=resume, progress=report)
     _tell(path, complete)

@@ -1,5 +1,6 @@
 """The LAM backbone: a transformer whose queries are a head's vertices (He et al., "LAM: Large Avatar Model", 2025).
 
 One class in two configurations: `PUBLISHED`, into which the released ``LAM-20K`` weights load by their own names, and
-`SMALL`, which is trained here on the head at hand.
+`SMALL`, which is trained here on the head at hand. There the transformer is asked about fewer points; Gaussians grow
+between them with the photograph's pixels at hand (`sites`, `evidence`, `growth`).
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,14 +11,22 @@ import torch.nn.functional as F
 
 from emo_avatar.avatar.appearance import SkinAppearance
 from emo_avatar.avatar.avatar import Avatar, SourcePhoto
-from emo_avatar.avatar.binding import bind
-from emo_avatar.avatar.gaussians import Gaussians, sh_from_rgb
+from emo_avatar.avatar.binding import bind, pose
+from emo_avatar.avatar.gaussians import SH_C0, Gaussians, sh_from_rgb
 from emo_avatar.avatar.rig import FlameRig
 from emo_avatar.backbones.framing import framing_of
 from emo_avatar.backbones.lam.checkpoint import WEIGHTS_PATH, Loaded
+from emo_avatar.backbones.lam.evidence import evidence_of
+from emo_avatar.backbones.lam.growth import Ground
 from emo_avatar.backbones.lam.look import LamLook
-from emo_avatar.backbones.lam.model import PointGaussians
+from emo_avatar.backbones.lam.model import Lam
+from emo_avatar.backbones.lam.observe import observe, stance_of
+from emo_avatar.backbones.lam.points import PointGaussians
 from emo_avatar.backbones.lam.query import queries
+from emo_avatar.backbones.lam.sites import sites_of
+from emo_avatar.backbones.uv.foreground import clean_foreground
+from emo_avatar.backbones.uv.refine import refined
+from emo_avatar.backbones.uv.splats import Layer, Splats
 from emo_avatar.backbones.uv.stance import Stance
 from emo_avatar.errors import UserError
 from emo_avatar.head.data import HeadData
@@ -27,6 +36,7 @@ Progress = Callable[[float, str], None]
 
 WHITE = 1.0  # behind the person in the picture that the network sees, as the authors have it
 SOLID = 0.1  # opacity; LAM's skin is made of many translucent layers
+ABOVE_TRUST = 0.5  # in what the photograph shows of Gaussians above scalp and neck
 NEVER = 1e6  # a limit on distortion that nothing reaches
 
 
@@ -36,49 +46,104 @@ def build_lam(
     loaded: Loaded,
     *,
     name: str = "",
+    refine: int = 0,
     device: torch.device | str = "cpu",
     progress: Progress = lambda fraction, what: None,
 ) -> Avatar:
     """Make an avatar of a tracked portrait; ``head`` is the one that it was tracked with.
 
     The network sees the photograph and the points of the person's face at rest, and takes the expression out of the
-    photograph by itself.
+    photograph by itself. ``refine`` steps of optimisation follow, of the small configuration alone.
     """
     model = loaded.model.to(device)
-    stance = Stance.of(portrait, head)
-    asked = queries(head, model.config.subdivisions)
-    points = torch.from_numpy(asked.points(stance.neutral))
     progress(0.0, "looking at the photo")
-    with torch.inference_mode():
-        tokens = model.encoder(network_image(portrait, model.config.encoder.image).to(device))
-        progress(0.3, "making Gaussians")
-        weights = torch.zeros(1, len(model.emotion.table), device=device) if loaded.has_emotion else None
-        canonical = gaussians_of(model.decode(tokens, points[None].to(device), weights), points.to(device), 0).to("cpu")
-    faces, binding = (torch.from_numpy(a.astype(np.int64)) for a in (head.faces, asked.face))
-    local = bind(canonical, binding, torch.from_numpy(stance.neutral), faces)
-    skin = _plain_skin(stance.neutral, head, asked.face)
-    rig = FlameRig(stance.person, stance.shape, stance.static_offset, asked.face, skin)
+    made = _published(portrait, head, model) if model.config.growth is None else _grown(portrait, head, loaded)
+    if made.trusted is not None and refine:
+        report = lambda fraction: progress(0.3 + 0.7 * fraction, "refining")  # noqa: E731
+        made = _refined(made, portrait, head, refine, report)
+    stance, face = made.stance, made.face
+    faces, binding = (torch.from_numpy(a.astype(np.int64)) for a in (head.faces, face))
+    local = bind(made.gaussians, binding, torch.from_numpy(stance.neutral), faces)
+    rig = FlameRig(stance.person, stance.shape, stance.static_offset, face, _plain_skin(stance.neutral, head, face))
     photo = SourcePhoto(portrait.rgb, (portrait.matte * 255).astype(np.uint8), portrait.camera, stance.pose)
-    solid = canonical.opacities.numpy() > SOLID
+    solid = made.gaussians.opacities.numpy() > SOLID
     if not solid.any():
         raise UserError("These weights make nothing but transparent Gaussians; they are not trained far enough.")
-    framing = framing_of(canonical.means.numpy()[solid], stance.neutral[stance.head.regions["collar"]])
+    framing = framing_of(made.gaussians.means.numpy()[solid], stance.neutral[stance.head.regions["collar"]])
     # An avatar file does not hold the network: emotion colours those that the program's own weights made.
     shipped = loaded.has_emotion and loaded.path == WEIGHTS_PATH
-    look = LamLook(tokens[0].cpu().numpy(), points.numpy()) if shipped else None
+    look = LamLook(made.tokens, rig, photo) if shipped and made.tokens is not None else None
     return Avatar(name, model.config.name, rig, local, framing, photo, look).to(device)
 
 
-def network_image(portrait: TrackedPortrait, size: int) -> torch.Tensor:  # [1, 3, size, size]
-    """The photograph on white."""
-    matte = portrait.matte[..., None]
-    on_white = portrait.rgb / np.float32(255) * matte + WHITE * (1 - matte)
-    picture = torch.from_numpy(np.ascontiguousarray(on_white.transpose(2, 0, 1), np.float32))[None]
-    return F.interpolate(picture, (size, size), mode="area")
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """Gaussians of a person at rest."""
+
+    stance: Stance
+    gaussians: Gaussians
+    face: np.ndarray  # [N] int32 triangle of each
+    tokens: np.ndarray | None = None  # [M, width] of the picture
+    trusted: np.ndarray | None = None  # [N] how far the photograph may change each
+
+
+def _published(portrait: TrackedPortrait, head: HeadData, model: Lam) -> _Made:
+    """LAM as its authors have it: a Gaussian for each point of the head."""
+    device = model.pcl_embed.basis.device
+    stance = Stance.of(portrait, head)
+    asked = queries(head, model.config.subdivisions)
+    points = torch.from_numpy(asked.points(stance.neutral))
+    picture = network_image(portrait.rgb / np.float32(255), portrait.matte, model.config.encoder.image)
+    with torch.inference_mode():
+        out = model(picture.to(device), points[None].to(device))
+        return _Made(stance, gaussians_of(out, points.to(device), 0).to("cpu"), asked.face)
+
+
+def _grown(portrait: TrackedPortrait, head: HeadData, loaded: Loaded) -> _Made:
+    """Gaussians that grow between the points that the network is asked about."""
+    model, stance = loaded.model, stance_of(portrait, head)
+    assert model.config.growth is not None
+    device = model.pcl_embed.basis.device
+    sites = sites_of(head, model.config.growth)
+    observed = observe(portrait, head, stance)
+    seen = evidence_of(observed, sites, head).to(device)
+    picture = network_image(observed.rgb / np.float32(255), portrait.matte, model.config.encoder.image)
+    with torch.inference_mode():
+        tokens = model.encoder(picture.to(device))
+        weights = torch.zeros(1, len(model.emotion.table), device=device)
+        out = model.grow(tokens, seen, Ground.of(sites, device), weights)
+        gaussians = gaussians_of(out, seen.points[0], 0).to("cpu")
+    # Above the skin a photograph shows hair and clothes, if not so surely those of one height.
+    trusted = seen.seen[0].cpu().numpy() * np.where(sites.height > 0, ABOVE_TRUST, 1)
+    return _Made(stance, gaussians, sites.face, tokens[0].cpu().numpy(), trusted.astype(np.float32))
+
+
+def _refined(
+    made: _Made, portrait: TrackedPortrait, head: HeadData, steps: int, progress: Callable[[float], None]
+) -> _Made:
+    """The same Gaussians, led to look like the photograph where it shows them."""
+    assert made.trusted is not None
+    faces, binding = (torch.from_numpy(a.astype(np.int64)) for a in (head.faces, made.face))
+    resting, posed = (torch.from_numpy(a) for a in (made.stance.neutral, made.stance.vertices))
+    world = pose(bind(made.gaussians, binding, resting, faces), binding, posed, faces)
+    rgb = (SH_C0 * world.sh[:, 0] + 0.5).numpy()
+    layer = np.where(made.trusted > 0, Layer.DETAIL, Layer.TEXEL).astype(np.int8)
+    means, quats, scales, opacities = (x.numpy() for x in (world.means, world.quats, world.scales, world.opacities))
+    splats = Splats(made.face, means, quats, scales, opacities, rgb, layer)
+    clean = clean_foreground(portrait.rgb / np.float32(255), portrait.matte)
+    done = refined(splats, portrait.camera, clean, portrait.matte, made.trusted, steps, progress)
+    return replace(made, gaussians=pose(bind(done.gaussians(), binding, posed, faces), binding, resting, faces))
+
+
+def network_image(rgb: np.ndarray, matte: np.ndarray, size: int) -> torch.Tensor:  # [H, W, 3], [H, W] in [0, 1]
+    """A person on white, ``[1, 3, size, size]``."""
+    alpha = matte[..., None]
+    picture = torch.from_numpy(np.ascontiguousarray((rgb * alpha + WHITE * (1 - alpha)).transpose(2, 0, 1), np.float32))
+    return F.interpolate(picture[None], (size, size), mode="area")
 
 
 def gaussians_of(out: PointGaussians, points: torch.Tensor, i: int) -> Gaussians:
-    """The Gaussians of the ``i``-th picture on a neutral head, where the network was asked about ``points [N, 3]``."""
+    """The Gaussians of the ``i``-th picture on a neutral head, whose places are ``points [N, 3]``."""
     return Gaussians(points + out.offset[i], out.quats[i], out.scales[i], out.opacities[i], sh_from_rgb(out.rgb[i]))
 
 

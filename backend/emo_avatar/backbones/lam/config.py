@@ -20,6 +20,18 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True)
+class GrowthConfig:
+    """Gaussians grown between fewer points than are drawn, with the photograph's pixels at hand (not in LAM itself)."""
+
+    asked: int  # points that the transformer is asked about
+    width: int  # of the features of a Gaussian
+    layers: int
+    neighbours: int = 4  # asked points that a Gaussian takes after
+    least_edge: float = 0.003  # metres, edges of the mesh that are halved are longer
+    heights: tuple[float, ...] = (0.02, 0.05)  # metres above scalp and neck at which there are more, for hair, clothes
+
+
+@dataclass(frozen=True)
 class LamConfig:
     """The backbone."""
 
@@ -33,6 +45,7 @@ class LamConfig:
     max_offset: float = 0.2  # metres across: a Gaussian stays within half of it from its vertex, along each axis
     max_scale: float = 0.01  # metres
     emotion_tokens: int = 4
+    growth: GrowthConfig | None = None  # none: LAM as published, a Gaussian for each point
 
     def __str__(self) -> str:
         return self.name
@@ -51,12 +64,15 @@ PUBLISHED = LamConfig(
 
 SMALL = LamConfig(
     name="lam-s",
-    encoder=EncoderConfig(width=192, depth=4, heads=4, image=224, taps=(0, 1, 2, 3), grid=16),
-    width=192,
-    layers=3,
+    encoder=EncoderConfig(width=128, depth=3, heads=4, image=168, taps=(0, 1, 2), grid=12),
+    width=128,
+    layers=2,
     heads=4,
     decoder=128,
     subdivisions=0,
+    max_scale=0.015,
+    emotion_tokens=16,
+    growth=GrowthConfig(asked=256, width=64, layers=2),
 )
 
 CONFIGS = {config.name: config for config in (PUBLISHED, SMALL)}

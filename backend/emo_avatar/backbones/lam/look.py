@@ -4,58 +4,83 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from functools import cached_property
+from threading import Lock
+from typing import ClassVar
 
 import numpy as np
 import torch
 
+from emo_avatar.avatar.avatar import SourcePhoto
 from emo_avatar.avatar.gaussians import Gaussians, sh_from_rgb
-from emo_avatar.avatar.look import EmotionCache, checked_weights
+from emo_avatar.avatar.look import checked_weights
 from emo_avatar.avatar.rig import FlameRig, Rig
 from emo_avatar.backbones.lam.checkpoint import shipped_lam
+from emo_avatar.backbones.lam.evidence import Evidence, evidence_of
+from emo_avatar.backbones.lam.growth import Ground
+from emo_avatar.backbones.lam.observe import observed_again
+from emo_avatar.backbones.lam.sites import sites_of
+from emo_avatar.head.data import open_head
+from emo_avatar.motion.timeline import EMOTIONS
 
-if TYPE_CHECKING:
-    from emo_avatar.avatar.avatar import SourcePhoto
-
-KEPT = 64  # emotions whose colours are remembered: a pass of the network is dear
+STRENGTHS = (0.5, 1.0)  # of each emotion about which the network is asked; colours change evenly between
 
 
 @dataclass(frozen=True, eq=False)
 class LamLook:
-    """What an avatar keeps of its portrait for the network."""
+    """What an avatar keeps of its portrait for the network.
+
+    A pass of it takes longer than a frame may. It is asked about each emotion when that is first felt; strengths
+    between are interpolated, and what several emotions change is added up.
+    """
 
     kind: ClassVar[str] = "lam"
 
     tokens: np.ndarray  # [M, width] of the image
-    points: np.ndarray  # [N, 3] metres, that the network is asked about
-    _kept: EmotionCache = field(default_factory=lambda: EmotionCache(KEPT), repr=False)
+    rig: FlameRig
+    photo: SourcePhoto
+    _kept: dict[int, torch.Tensor] = field(default_factory=dict, repr=False)  # emotion -> [S, N, 1, 3]
+    _lock: Lock = field(default_factory=Lock, repr=False)
 
     def under(self, gaussians: Gaussians, weights: np.ndarray) -> Gaussians:
         """Posed Gaussians with the colours of an emotion; at neutral the same ones."""
         weights = checked_weights(weights)
         if not weights.any():
             return gaussians
-        change = self._colours(weights) - self._colours(np.zeros_like(weights))
-        return replace(gaussians, sh=gaussians.sh + change.to(gaussians.device))
+        sh = gaussians.sh
+        for emotion in np.flatnonzero(weights):
+            half, full = self._changes(int(emotion)).to(sh.device)
+            w = float(weights[emotion])
+            sh = sh + (2 * w * half if w <= 0.5 else half + (2 * w - 1) * (full - half))
+        return replace(gaussians, sh=sh)
 
     def pack(self) -> dict[str, np.ndarray]:
-        return {"tokens": self.tokens.astype(np.float16), "points": self.points}
+        return {"tokens": self.tokens.astype(np.float16)}
 
     @classmethod
     def unpack(cls, arrays: Mapping[str, np.ndarray], rig: Rig, photo: SourcePhoto | None) -> LamLook:
-        tokens, points = arrays["tokens"].astype(np.float32), arrays["points"].astype(np.float32)
-        if not isinstance(rig, FlameRig) or points.shape != (*rig.binding.shape, 3) or tokens.ndim != 2:
-            raise ValueError("the look does not fit the Gaussians")
-        if not (np.isfinite(tokens).all() and np.isfinite(points).all()):
+        tokens = arrays["tokens"].astype(np.float32)
+        if not isinstance(rig, FlameRig) or photo is None or tokens.ndim != 2:
+            raise ValueError("the look is of another kind of avatar")
+        if not np.isfinite(tokens).all():
             raise ValueError("the look holds numbers that are none")
-        return cls(tokens, points)
+        return cls(tokens, rig, photo)
 
-    def _colours(self, weights: np.ndarray) -> torch.Tensor:  # [6] -> [N, 1, 3]
+    @cached_property
+    def _seen(self) -> tuple[Evidence, Ground]:
+        growth = shipped_lam().model.config.growth
+        assert growth is not None
+        sites = sites_of(open_head(), growth)
+        return evidence_of(observed_again(self.rig, self.photo), sites, self.rig.head), Ground.of(sites)
 
-        def ask() -> torch.Tensor:
-            model = shipped_lam().model
-            tokens, points = (torch.from_numpy(a)[None] for a in (self.tokens, self.points))
-            with torch.inference_mode():
-                return sh_from_rgb(model.decode(tokens, points, torch.from_numpy(weights)[None]).rgb[0])
-
-        return self._kept.get(weights, ask)
+    def _changes(self, emotion: int) -> torch.Tensor:  # [S, N, 1, 3]
+        with self._lock:
+            if emotion not in self._kept:
+                weights = torch.zeros(1 + len(STRENGTHS), len(EMOTIONS))
+                weights[1:, emotion] = torch.tensor(STRENGTHS)
+                (seen, ground), count = self._seen, len(weights)
+                with torch.inference_mode():
+                    tokens = torch.from_numpy(self.tokens)[None].expand(count, -1, -1)
+                    rgb = shipped_lam().model.grow(tokens, seen.expand(count), ground, weights).rgb
+                    self._kept[emotion] = torch.stack([sh_from_rgb(c) - sh_from_rgb(rgb[0]) for c in rgb[1:]])
+            return self._kept[emotion]

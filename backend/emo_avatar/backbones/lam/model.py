@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,23 +10,15 @@ from torch import Tensor, nn
 
 from emo_avatar.backbones.lam.config import LamConfig
 from emo_avatar.backbones.lam.encoder import ImageEncoder
+from emo_avatar.backbones.lam.evidence import FEATURES, Evidence
+from emo_avatar.backbones.lam.growth import Ground, GrowingHeads, GrowingPerceptron
+from emo_avatar.backbones.lam.points import PointGaussians
 from emo_avatar.backbones.lam.transformer import JointTransformer
 from emo_avatar.emotion.space import EmotionSpace
 
 FREQUENCIES = 8  # octaves of each coordinate
 LEAST_LOG_SCALE = -5.0  # with which training begins
 FIRST_OPACITY = 0.1
-
-
-@dataclass(frozen=True)
-class PointGaussians:
-    """What the network says of N points, for each of B pictures."""
-
-    offset: Tensor  # [B, N, 3] metres from the point
-    quats: Tensor  # [B, N, 4] wxyz, of unit length
-    scales: Tensor  # [B, N, 3] metres
-    opacities: Tensor  # [B, N]
-    rgb: Tensor  # [B, N, 3] in [0, 1]
 
 
 class Lam(nn.Module):
@@ -39,9 +30,13 @@ class Lam(nn.Module):
         self.encoder = ImageEncoder(config.encoder, config.width)
         self.pcl_embed = PointEmbedding(config.width)
         self.transformer = JointTransformer(config.width, config.width, config.layers, config.heads)
-        self.renderer = nn.ModuleDict(
-            {"mlp_net": PointPerceptron(config.width, config.decoder), "gs_net": GaussianHeads(config)}
-        )
+        parts: dict[str, nn.Module]
+        if config.growth is None:
+            parts = {"mlp_net": PointPerceptron(config.width, config.decoder), "gs_net": GaussianHeads(config)}
+        else:
+            self.evidence_embed = nn.Linear(FEATURES, config.width)
+            parts = {"mlp_net": GrowingPerceptron(config), "gs_net": GrowingHeads(config)}
+        self.renderer = nn.ModuleDict(parts)
         self.emotion = EmotionSpace(config.width, config.emotion_tokens)
 
     def forward(self, image: Tensor, points: Tensor, weights: Tensor | None = None) -> PointGaussians:
@@ -57,6 +52,13 @@ class Lam(nn.Module):
         more = None if weights is None else self.emotion(weights)
         x = self.transformer(self.pcl_embed(points), tokens, more)
         return self.renderer["gs_net"](self.renderer["mlp_net"](x))
+
+    def grow(self, tokens: Tensor, seen: Evidence, ground: Ground, weights: Tensor) -> PointGaussians:
+        """As `decode`, where Gaussians grow between the points that are asked about: from the picture's tokens
+        ``[B, M, width]``, what the picture shows at N places, and emotion ``weights [B, 6]``."""
+        x = self.pcl_embed(seen.points[:, ground.asked]) + self.evidence_embed(seen.features[:, ground.asked])
+        x = self.transformer(x, tokens, self.emotion(weights))
+        return self.renderer["gs_net"](self.renderer["mlp_net"](x, seen, ground), seen, ground)
 
 
 class PointEmbedding(nn.Module):

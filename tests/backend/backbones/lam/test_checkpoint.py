@@ -8,12 +8,12 @@ from safetensors.torch import save_file
 
 from emo_avatar.backbones.lam import checkpoint
 from emo_avatar.backbones.lam.checkpoint import load_lam, save_lam
-from emo_avatar.backbones.lam.config import CONFIGS, SMALL, EncoderConfig
+from emo_avatar.backbones.lam.config import CONFIGS, PUBLISHED, EncoderConfig
 from emo_avatar.backbones.lam.model import Lam
 from emo_avatar.errors import UserError
 
 TINY = replace(
-    SMALL, name="tiny", encoder=EncoderConfig(24, 2, 2, 28, (0, 1), 2), width=24, layers=2, heads=2, decoder=16
+    PUBLISHED, name="tiny", encoder=EncoderConfig(24, 2, 2, 28, (0, 1), 2), width=24, layers=2, heads=2, decoder=16
 )
 
 

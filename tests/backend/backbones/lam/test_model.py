@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from emo_avatar.backbones.lam.config import PUBLISHED, SMALL, EncoderConfig
+from emo_avatar.backbones.lam.config import PUBLISHED, EncoderConfig
 from emo_avatar.backbones.lam.encoder import VisionTransformer
 from emo_avatar.backbones.lam.model import Lam, PointEmbedding
 from emo_avatar.backbones.lam.query import UNASKED, queries
@@ -15,7 +15,7 @@ from emo_avatar.backbones.lam.transformer import JointAttention
 from emo_avatar.head.data import open_head
 
 TINY = replace(
-    SMALL, encoder=EncoderConfig(24, 2, 2, 28, (0, 1), 2), width=24, layers=2, heads=2, decoder=16
+    PUBLISHED, encoder=EncoderConfig(24, 2, 2, 28, (0, 1), 2), width=24, layers=2, heads=2, decoder=16
 )  # of any size that is quick
 
 
