@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from emo_avatar.data.subjects import Subject
 from emo_avatar.data.synchronised_shots import EmotionalSequence, draw_sequence
 from emo_avatar.motion.flame_sequence import FlameSequence
 from emo_avatar.motion.timeline import EMOTIONS
+from emo_avatar.tracking.landmarks import detect_faces
 from emo_avatar.tracking.portrait import TrackedPortrait
 from emo_avatar.training.geometry import FIRST_HELD_OUT_SEED
 
@@ -54,8 +55,10 @@ class Case:
 
     @functools.cached_property
     def portrait(self) -> TrackedPortrait:
-        """The photograph as a tracker would have understood it, with its errors."""
-        return portrait_of(self.subject, self.source, np.random.default_rng([self.subject.seed, 31]))
+        """The photograph as a tracker would have understood it, with its errors and with the detector's own scores."""
+        portrait = portrait_of(self.subject, self.source, np.random.default_rng([self.subject.seed, 31]))
+        faces = detect_faces(portrait.rgb)
+        return replace(portrait, blendshapes=faces[0].blendshapes) if faces else portrait
 
     def driving(self, instant: int) -> FlameSequence:
         """The performance of a neutral mind at one instant, as tracked."""

@@ -30,8 +30,8 @@ class Detector:
         points[:, :2] = points[:, :2] @ np.array([[c, s], [-s, c]])
         self.seen.append(lift)
         scores = np.zeros(52, np.float32)
-        for name, value in RELAXED.items():
-            scores[[i for unit, i in UNITS.items() if unit.startswith(name)]] = value
+        for name, (low, high) in (item for group in RELAXED for item in group.items()):
+            scores[[i for unit, i in UNITS.items() if unit.startswith(name)]] = (low + high) / 2
         return [SimpleNamespace(blendshapes=scores, points=points)]
 
 
@@ -39,8 +39,8 @@ def corrected(monkeypatch, detector, **photo):
     monkeypatch.setattr(neutralise, "detect_faces", detector)
     scores = np.ones(52, np.float32)  # of all that the detector may be right to see
     for name, value in photo.items():
-        scores[arkit_weights(**{name: 1.0}) > 0] = value
-    return neutral_correction(scores, lambda weights: weights)
+        scores[[i for unit, i in UNITS.items() if unit.startswith(name)]] = value
+    return neutral_correction(scores, scores, lambda weights: weights)
 
 
 @pytest.mark.parametrize("roll", [0.0, 0.4, -0.4])
@@ -54,6 +54,44 @@ def test_a_smile_that_scores_do_not_see_is_taken_off_by_the_corners(monkeypatch,
 
 def test_corners_that_are_up_by_nature_stay(monkeypatch):
     assert not corrected(monkeypatch, Detector(lift=0.06), mouthSmile=0.1).any()
+
+
+class Brows:
+    """Sees brows as high as they are by nature, and as weights raise them."""
+
+    def __init__(self, natural: float) -> None:
+        self.natural = natural
+
+    def __call__(self, weights):
+        scores = np.zeros(52, np.float32)
+        scores[UNITS["eyeSquintLeft"]] = scores[UNITS["eyeSquintRight"]] = 0.2
+        scores[UNITS["eyeBlinkLeft"]] = scores[UNITS["eyeBlinkRight"]] = 0.1
+        for side in ("Left", "Right"):
+            scores[UNITS[f"browOuterUp{side}"]] = self.natural + weights[UNITS[f"browOuterUp{side}"]]
+        return [SimpleNamespace(blendshapes=scores, points=np.zeros((478, 3)) + np.arange(478)[:, None])]
+
+
+def test_a_frown_does_not_tell_how_high_brows_are_at_rest(monkeypatch):
+    monkeypatch.setattr(neutralise, "detect_faces", Brows(0.6))
+    frown = arkit_weights(browDown=0.9)
+    weights = neutral_correction(frown, frown, lambda weights: weights)
+    assert not weights[UNITS["browOuterUpLeft"]]
+
+
+def test_brows_at_rest_stay_where_the_photo_has_them(monkeypatch):
+    monkeypatch.setattr(neutralise, "detect_faces", Brows(0.4))
+    weights = neutral_correction(
+        arkit_weights(browOuterUp=0.3), arkit_weights(browOuterUp=0.3), lambda weights: weights
+    )
+    assert weights[UNITS["browOuterUpLeft"]] == pytest.approx(-0.1, abs=0.05)
+
+
+def test_no_more_is_corrected_than_was_posed(monkeypatch):
+    monkeypatch.setattr(neutralise, "detect_faces", Brows(0.4))
+    weights = neutral_correction(
+        arkit_weights(browOuterUp=0.1), arkit_weights(browOuterUp=0.02), lambda weights: weights
+    )
+    assert abs(weights[UNITS["browOuterUpLeft"]]) <= 0.02 + 1e-6
 
 
 def test_no_face_no_correction(monkeypatch):

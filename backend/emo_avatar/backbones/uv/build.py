@@ -72,7 +72,8 @@ def build_avatar(
         splats, maps = complete(network, splats, seen, portrait, prepared, stance.vertices)
     progress(0.15, "finding the neutral face")
     skin = _skin(prepared, stance, splats)
-    correction = neutral_correction(portrait.blendshapes, _neutral_pictures(prepared, stance, splats, skin))
+    pictures = _neutral_pictures(prepared, stance, splats, skin)
+    correction = neutral_correction(portrait.blendshapes, stance.units, pictures)
     stance = stance.relaxed(correction)
     if refine:
         edge = np.where(portrait.matte > 0.5, EDGE_TRUTH, 0)[..., None]

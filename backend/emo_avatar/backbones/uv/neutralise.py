@@ -15,12 +15,24 @@ from emo_avatar.head.data import ARKIT_NAMES
 from emo_avatar.tracking.landmarks import detect_faces
 from emo_avatar.tracking.topology import MOUTH_CORNERS
 
-# The detector's scores of a relaxed face, which are not zero. A person scores these, or what the photo shows if less.
-RELAXED = {
-    "eyeBlink": 0.12, "eyeSquint": 0.28, "eyeWide": 0.02, "browDown": 0.35, "browInnerUp": 0.05, "browOuterUp": 0.08,
-    "mouthSmile": 0.05, "mouthFrown": 0.02, "mouthStretch": 0.03, "mouthUpperUp": 0.02, "mouthLowerDown": 0.02,
-    "mouthPucker": 0.10, "noseSneer": 0.01,
-}  # fmt: skip
+# The detector's scores of relaxed faces, from and to: brows and eyes differ from person to person, and where light and
+# folds mislead it. What goes together is one expression: a photo in which brows are drawn down does not tell how high
+# they are at rest, nor one that smiles how narrow eyes are.
+RELAXED = (
+    {"browDown": (0.0, 0.60), "browInnerUp": (0.0, 0.60), "browOuterUp": (0.0, 0.80)},
+    {"eyeBlink": (0.02, 0.20), "eyeSquint": (0.05, 0.55), "eyeWide": (0.0, 0.05), "mouthSmile": (0.0, 0.05)},
+    {
+        "mouthFrown": (0.0, 0.02),
+        "mouthStretch": (0.0, 0.03),
+        "mouthUpperUp": (0.0, 0.02),
+        "mouthLowerDown": (0.0, 0.02),
+    },
+    {"mouthPucker": (0.0, 0.30)},
+    {"noseSneer": (0.0, 0.01)},
+)
+# The most by which the fit may have posed a group of units for the photo to show it at rest, when the detector says so.
+AT_REST = 0.5
+SPARED = ("brow", "eye")  # of which no more is corrected than the fit posed: what it divided wrongly is part of that
 GAIN = 0.6  # of a unit per score: less than one, as units influence each other
 REACH = 0.6  # of a unit, the most that is corrected
 ROUNDS = 5
@@ -35,16 +47,18 @@ FALL_PER_UNIT = 0.13  # by which a unit less of mouthSmile or more of mouthFrown
 
 def neutral_correction(
     photo_scores: np.ndarray,  # [52] the detector's, of the photo
+    photo_units: np.ndarray,  # [52] ARKit weights that the fit gave the photo's expression
     render: Callable[[np.ndarray], np.ndarray],  # ARKit weights [52] on the neutral face -> [H, W, 3] uint8
 ) -> np.ndarray:  # [52] ARKit weights that make the rendered face neutral; zeros where no face is found
     """Relax a face: a few renders, each corrected by what the detector still sees on it."""
     weights = np.zeros(len(ARKIT_NAMES), np.float32)
     best, least = weights.copy(), np.inf
+    posed = _posed(photo_units)
     for _ in range(ROUNDS):
         faces = detect_faces(render(weights))
         if not faces:
             return best
-        errors = _errors(photo_scores, faces[0].blendshapes, faces[0].points)
+        errors = _errors(photo_scores, photo_units, faces[0].blendshapes, faces[0].points)
         worst = max(map(abs, errors.values()))
         if worst < least:
             best, least = weights.copy(), worst
@@ -52,20 +66,34 @@ def neutral_correction(
             break
         for name, error in errors.items():
             own = [i for i, unit in enumerate(ARKIT_NAMES) if unit.startswith(name)]
-            weights[own] = np.clip(weights[own] + GAIN * error, -REACH, REACH)
+            reach = min(REACH, posed[name]) if name.startswith(SPARED) else REACH
+            weights[own] = np.clip(weights[own] + GAIN * error, -reach, reach)
     return best
 
 
-def _errors(photo: np.ndarray, now: np.ndarray, points: np.ndarray) -> dict[str, float]:
+def _score(of: np.ndarray, name: str) -> float:  # [52] -> mean of the left and the right unit
+    return float(np.mean([of[i] for i, unit in enumerate(ARKIT_NAMES) if unit.startswith(name)]))
+
+
+def _posed(units: np.ndarray) -> dict[str, float]:  # [52]
+    """How far the fit posed the group that each unit belongs to."""
+    return {name: max(abs(_score(units, other)) for other in group) for group in RELAXED for name in group}
+
+
+def _errors(photo: np.ndarray, units: np.ndarray, now: np.ndarray, points: np.ndarray) -> dict[str, float]:
     """By how much each pair of units is to change: the score that it should have less the one it has."""
-
-    def score(of: np.ndarray, name: str) -> float:
-        return float(np.mean([of[i] for i, unit in enumerate(ARKIT_NAMES) if unit.startswith(name)]))
-
-    errors = {name: min(relaxed, score(photo, name)) - score(now, name) for name, relaxed in RELAXED.items()}
+    errors = {}
+    posed = _posed(units)
+    for group in RELAXED:
+        shown = {name: _score(photo, name) for name in group}
+        at_rest = all(low <= shown[name] <= high and posed[name] < AT_REST for name, (low, high) in group.items())
+        for name, (low, high) in group.items():
+            scored = _score(now, name)
+            wanted = shown[name] if at_rest else min(max(scored, low), high)  # a person at rest is left as they are
+            errors[name] = wanted - scored
     # The detector calls a smile gone before lips and corners are at rest.
     gap, lift = _mouth(points)
-    if score(photo, "mouthSmile") > SMILES:
+    if _score(photo, "mouthSmile") > SMILES:
         fall = (lift - LEVEL) / FALL_PER_UNIT / 2
         errors["mouthSmile"], errors["mouthFrown"] = -fall, fall
     part = max(gap - LIP_GAP, 0) / GAP_PER_UNIT / 2

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from emo_avatar.avatar.personal import expression_shift, lid_travel, personal_head
-from emo_avatar.head.arkit import flame_from_arkit
+from emo_avatar.head.arkit import arkit_from_flame, flame_from_arkit
 from emo_avatar.head.data import HeadData
 from emo_avatar.head.model import HeadModel, head_model, rotation_matrices
 from emo_avatar.motion.flame_sequence import FRAME_FIELDS, FlameSequence
@@ -47,6 +47,11 @@ class Stance:
     def vertices(self) -> np.ndarray:  # [V, 3] metres
         """The head in the world as the photo shows it."""
         return self.posed(self.pose)
+
+    @property
+    def units(self) -> np.ndarray:  # [52]
+        """The photo's expression as ARKit weights."""
+        return arkit_from_flame(self.head, self.pose.expression, self.pose.jaw_pose, self.pose.eyes_pose)[0]
 
     @property
     def unturned(self) -> np.ndarray:  # [V, 3] metres
