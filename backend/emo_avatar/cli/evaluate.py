@@ -56,22 +56,34 @@ def geometry(
 def recognition(
     avatars: Annotated[list[Path] | None, typer.Argument(metavar="[A.emoavatar]...", help="Avatars to judge.")] = None,
     portraits: Annotated[bool, typer.Option("--portraits", help="Judge photographs of real emotions, too.")] = False,
+    people: Annotated[
+        int, typer.Option(min=0, max=1000, help="Judge avatars of so many held-out invented people, too.")
+    ] = 0,
+    backbone: Annotated[str, typer.Option(metavar="uv|lam-s", help="What these are made with.")] = "uv",
     as_json: Json = False,
 ) -> None:
-    """Show seven emotions of avatars and of the open head to two recognisers, and count what they see."""
-    from emo_avatar.evaluation.recognition import head_faces, portrait_faces, recognise, total
+    """Show seven emotions of avatars and of the open head to two recognisers, and count what they see.
+
+    Invented people are judged twice: by a neutral photograph, and by one whose mood must first be taken out of it.
+    """
+    from emo_avatar.backbones.make import Backbone
+    from emo_avatar.evaluation.held_out import ANYWHERE, RECORDED, cases
+    from emo_avatar.evaluation.recognition import head_faces, people_faces, portrait_faces, recognise, total
 
     subjects: dict[str, Callable[[], Iterable[LabelledFace]]] = {"open head": head_faces}
     if portraits:
         subjects["captioned portraits"] = portrait_faces
     for path in avatars or []:
         subjects[str(path)] = partial(_faces_of, path)
+    for protocol, photographed in ((RECORDED, "neutral"), (ANYWHERE, "in any mood")) if people else ():
+        drawn = cases(people, 1, protocol=protocol)
+        subjects[f"invented people photographed {photographed}"] = partial(people_faces, drawn, Backbone(backbone))
     with progress_bar("Recognising") as report:
         results = {}
         for i, (name, faces) in enumerate(subjects.items()):
             report(i / len(subjects), name)
             results[name] = recognise(faces())
-    if len(results) > 1 + portraits:
+    if avatars:
         results["all avatars"] = total(results[str(path)] for path in avatars or [])
     if as_json:
         print_json({name: [r.to_json() for r in outcome] for name, outcome in results.items()})

@@ -4,8 +4,19 @@ import numpy as np
 import pytest
 import torch
 
+from emo_avatar.backbones.make import Backbone
+from emo_avatar.evaluation.held_out import cases
 from emo_avatar.evaluation.recognisers import LABELS, load_recognisers
-from emo_avatar.evaluation.recognition import LabelledFace, Recognition, face_crop, portrait_faces, recognise, total
+from emo_avatar.evaluation.recognition import (
+    YAWS,
+    LabelledFace,
+    Recognition,
+    face_crop,
+    people_faces,
+    portrait_faces,
+    recognise,
+    total,
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +66,11 @@ def test_numbers_of_a_confusion_matrix():
     assert result.failing == ("fear",)
     both = total([(result,), (result,)])[0]
     assert both.confusion.sum() == 42 and both.accuracy == result.accuracy
+
+
+def test_invented_people_show_every_emotion():
+    faces = list(people_faces(cases(1, 1), Backbone("uv", learned=False, refine=0)))
+    assert [face.emotion for face in faces] == [label for label in LABELS for _ in YAWS]
+    neutral, happy = (faces[LABELS.index(label) * len(YAWS)].rgb.astype(int) for label in ("neutral", "happy"))
+    assert np.abs(neutral - happy).max() > 60
+    assert all(result.recall["happy"] == 1 for result in recognise([faces[LABELS.index("happy") * len(YAWS)]]))
