@@ -7,6 +7,7 @@ the file depends on handlers, drivers, constraints or this extension.
 from __future__ import annotations
 
 import contextlib
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,16 @@ def export(context: Any, format_name: str, path: Path, takes: Sequence[Take], fp
             raise AddonError(f"Blender could not export this: {_last_words(error)}") from error
         if not path.is_file():
             raise AddonError("Blender's exporter has written nothing; its console says why.")
+        if not _is_whole(format_name, path):
+            raise AddonError("Blender's exporter could not write all of it: is the disk full?")
+
+
+def _is_whole(format_name: str, path: Path) -> bool:
+    """Whether an exporter that fails without a word, or before the disk has heard of it, came to the file's end."""
+    if format_name == "ALEMBIC":
+        with path.open("rb") as file:
+            return file.read(6) == b"Ogawa\xff"  # the last thing that is written, into the first bytes
+    return format_name != "USD" or zipfile.is_zipfile(path)  # whose directory is at the end
 
 
 def _last_words(error: RuntimeError) -> str:
@@ -92,7 +103,8 @@ def _stage(context: Any, takes: Sequence[Take], fps: float, start: int) -> Itera
     before = {kind: set(getattr(bpy.data, kind)) for kind in _KINDS}
     window, scene_before = context.window, context.scene
     avatars = [take.found() for take in takes]
-    names = {thing: thing.name for avatar in avatars for thing in (avatar, avatar.emo_avatar.head) if thing}
+    objects = [thing for avatar in avatars for thing in (avatar, avatar.emo_avatar.head) if thing]
+    names = {thing: thing.name for thing in (*objects, *(thing.data for thing in objects))}
     local = [thing for thing in names if thing.library is None]
     scene = bpy.data.scenes.new("Emo Avatar Export")
     try:
@@ -173,7 +185,7 @@ def _bake(scene: Any, take: Take, start: int, names: Mapping[Any, str]) -> None:
     """A copy of an avatar with one key per frame for all that moves."""
     source = take.found()
     frames = start + np.arange(len(take.times))
-    rig = _plain_copy(source, names[source])
+    rig = _plain_copy(source, names)
     rig.emo_avatar.kind = "none"  # nothing evaluates the copy
     rig.parent = None
     rig.hide_render = rig.hide_viewport = False
@@ -189,7 +201,7 @@ def _bake(scene: Any, take: Take, start: int, names: Mapping[Any, str]) -> None:
         _key_transforms(rig, f'pose.bones["{name}"].', basis, frames)
     if source.emo_avatar.head is None:
         return
-    head = _plain_copy(source.emo_avatar.head, names[source.emo_avatar.head])
+    head = _plain_copy(source.emo_avatar.head, names)
     scene.collection.objects.link(head)
     head.hide_render = head.hide_viewport = False
     head.display_type, head.instance_type, head.show_instancer_for_viewport = "TEXTURED", "NONE", True
@@ -207,7 +219,7 @@ def _bake(scene: Any, take: Take, start: int, names: Mapping[Any, str]) -> None:
             curves.fill(channels.new(f'key_blocks["{name}"].value'), frames, values)
 
 
-def _plain_copy(thing: Any, name: str) -> Any:
+def _plain_copy(thing: Any, names: Mapping[Any, str]) -> Any:
     """A copy of an object and its data, without animation and without what we keep in custom properties."""
     copy = thing.copy()
     copy.data = thing.data.copy()
@@ -216,7 +228,7 @@ def _plain_copy(thing: Any, name: str) -> Any:
     for owner in (copy, copy.data):
         for key in [key for key in owner.keys() if key not in owner.bl_rna.properties]:  # noqa: SIM118
             del owner[key]
-    copy.name = name
+    copy.name, copy.data.name = names[thing], names[thing.data]
     return copy
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,9 +91,10 @@ def write_exr(path: Path, picture: Picture) -> None:
             settings.media_type = "IMAGE"
         settings.file_format = "OPEN_EXR"
         settings.color_mode, settings.color_depth, settings.exr_codec = "RGBA", "16", "ZIP"
-        image.save_render(str(path), scene=scene)
+        with contextlib.suppress(RuntimeError):  # its words, "Invalid argument", would mislead
+            image.save_render(str(path), scene=scene)
     finally:
         bpy.data.scenes.remove(scene)
         bpy.data.images.remove(image)
-    if not path.is_file():
+    if not path.is_file() or not path.stat().st_size:
         raise AddonError(f"Blender could not write {path.name}: is the disk full?")

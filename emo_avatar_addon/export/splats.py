@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -71,6 +72,8 @@ def run(
     made = folder / "from-backend.part"
     with made.open("wb") as file:
         client.job_file(job_id, file)
+    with contextlib.suppress(AddonError):  # else the backend keeps its copy for some minutes
+        client.cancel(job_id)
     return made
 
 

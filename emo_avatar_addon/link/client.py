@@ -37,7 +37,7 @@ class BackendError(AddonError):
 
 
 class BackendLost(AddonError):
-    """Nobody answers there, or not in time, or not to the end."""
+    """Nobody answers there, or not in time, or not to the end. Who tells the user says what to do, too."""
 
 
 class BackendVersion(AddonError):
@@ -112,7 +112,7 @@ class Client:
                 yield event
                 if event.get("state") in ENDED:
                     return
-        raise BackendLost("The backend broke off in the middle of the work; restart it and try again.")
+        raise BackendLost("The backend broke off in the middle of the work.")
 
     def job_file(self, job: str, out: BinaryIO) -> None:
         """Write the file that an export has made into `out`, piece by piece."""
@@ -347,7 +347,7 @@ def _lost_sentence(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "The backend does not answer in time."
     if isinstance(error, ConnectionRefusedError):
-        return "No backend answers there; restart it."
+        return "No backend answers there."
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"The backend's certificate is not trusted: {error.verify_message}."
     if isinstance(error, socket.gaierror):

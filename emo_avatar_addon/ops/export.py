@@ -233,7 +233,10 @@ def _write(context: Any, order: Order) -> None:
                 write_flame_npz(temporary, take.poses(), fps=order.fps, identity=take.identity)
     elif order.kind.native:
         with whole_file(order.paths[0]) as temporary:
-            for folder in (temporary.parent, Path(bpy.app.tempdir)):  # USD is packed in the one and moved to the other
+            for folder in (
+                order.paths[0].parent,
+                Path(bpy.app.tempdir),
+            ):  # USD is packed in the one and moved to the other
                 reserve(folder, order.needed)
             start = round(order.stage.times[0])
             native.export(context, order.kind.name, temporary, order.stage.takes, order.fps, start)

@@ -14,7 +14,7 @@ import bpy
 from .. import mainloop, preferences
 from ..errors import AddonError
 from ..link import session
-from ..link.client import BackendError, Client
+from ..link.client import BackendError, BackendLost, Client
 from ..translations import sentence
 from .boundary import EmoOperator, guarded
 
@@ -50,6 +50,8 @@ class Job:
     def _run(self, work: "Work") -> None:
         try:
             self._result = work(self)
+        except BackendLost as lost:
+            self._failure = BackendLost(f"{lost} Restart the backend and try again.")
         except BaseException as failure:
             self._failure = failure
         self.done = True

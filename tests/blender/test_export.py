@@ -1,8 +1,11 @@
 """Every export, opened again and compared with what Blender showed."""
 
+import json
 import os
 import subprocess
 import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import addon_utils
 import bpy
@@ -10,12 +13,13 @@ import numpy as np
 import pytest
 from bl_ext.user_default.emo_avatar.emo_avatar_addon import mainloop
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.errors import AddonError
-from bl_ext.user_default.emo_avatar.emo_avatar_addon.export import native, takes
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.export import native, pictures, takes
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import flame, head_file, head_object, storage
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.model.reference import Reference
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.ops import jobs
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline import evaluation
 from bl_ext.user_default.emo_avatar.emo_avatar_addon.timeline.motion import WIDTHS
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.view.picture import Picture
 from mathutils import Quaternion
 
 FRAMES = range(3, 9)
@@ -298,6 +302,34 @@ def test_an_exporter_that_fails_says_so_in_one_sentence(scene, head, tmp_path, m
         bpy.ops.emo_avatar.export(format="GLTF", filepath=str(tmp_path / "a.glb"))
     assert "Traceback" not in str(refused.value) and os.listdir(tmp_path) == []
     assert [scene.name for scene in bpy.data.scenes] == [scene.name]
+
+
+@pytest.mark.parametrize(
+    ("format_name", "suffix", "half"),
+    [("ALEMBIC", ".abc", b"Ogawa\x00\x00\x01"), ("USD", ".usdz", b"PK\x03\x04")],
+)
+def test_half_a_file_is_not_taken_for_an_export(scene, head, tmp_path, monkeypatch, format_name, suffix, half):
+    """On a disk that fills up, Blender's own exporters may end without a word."""
+    monkeypatch.setitem(native._EXPORTERS, format_name, lambda filepath, **_: Path(filepath).write_bytes(half))
+    monkeypatch.setattr(native, "missing", lambda _: None)
+    with pytest.raises(RuntimeError, match="could not write all of it"):
+        bpy.ops.emo_avatar.export(format=format_name, filepath=str(tmp_path / f"a{suffix}"))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_picture_that_blender_cannot_write_is_told_in_one_sentence(tmp_path):
+    picture = Picture(SimpleNamespace(setback=0.0), np.zeros((4, 4, 4), np.float32), np.zeros((4, 4), np.float32))
+    (tmp_path / "file").touch()
+    with pytest.raises(AddonError, match="could not write a.exr"):
+        pictures.write_exr(tmp_path / "file" / "a.exr", picture)
+
+
+def test_names_are_the_artists(scene, head, tmp_path):
+    exported("GLTF", tmp_path / "ada.glb", **FIRST_TWO)
+    data = (tmp_path / "ada.glb").read_bytes()
+    document = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
+    assert [mesh["name"] for mesh in document["meshes"]] == [head.emo_avatar.head.data.name] == ["Ada Head"]
+    assert {"Ada", "Ada Head"} <= {node["name"] for node in document["nodes"]}
 
 
 # --- while the artist goes on

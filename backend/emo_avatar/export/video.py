@@ -16,7 +16,8 @@ from emo_avatar.files import whole_file
 # H.264 where FFmpeg was built with it, else MPEG-4 part 2: the first plays everywhere, the second nearly so.
 CODECS = (("libx264", {"crf": "18", "preset": "medium"}), ("mpeg4", {"qscale": "3"}))
 BT709 = 1  # the number of these primaries and this transfer curve in ITU-T H.273
-MAX_FPS_DENOMINATOR = 1001  # covers 24000/1001 and its kin exactly
+MAX_FPS_DENOMINATOR = 1001
+RATE_TOLERANCE = 1e-5  # relative, of 23.976 and its kin: 24 / 1.001 has lost some digits on the way here as a float
 
 
 def write_mp4(path: Path | str, frames: Iterable[np.ndarray], fps: float, total: int, progress: Progress) -> None:
@@ -34,9 +35,7 @@ def write_mp4(path: Path | str, frames: Iterable[np.ndarray], fps: float, total:
         for number, frame in enumerate(frames, 1):
             frame = _even(frame)
             if stream is None:
-                stream = file.add_stream(
-                    codec, rate=Fraction(fps).limit_denominator(MAX_FPS_DENOMINATOR), options=options
-                )
+                stream = file.add_stream(codec, rate=exact_rate(fps), options=options)
                 stream.height, stream.width = frame.shape[:2]
                 stream.pix_fmt = "yuv420p"
                 stream.codec_context.colorspace = Colorspace.ITU709
@@ -48,6 +47,14 @@ def write_mp4(path: Path | str, frames: Iterable[np.ndarray], fps: float, total:
         if stream is None:
             raise ValueError("a video needs at least one frame")
         file.mux(stream.encode())
+
+
+def exact_rate(fps: float) -> Fraction:
+    """The rate as editors know it: 24, or 24000/1001 for what is close to it, or else the nearest fraction."""
+    for rate in (Fraction(round(fps)), Fraction(round(fps * 1.001) * 1000, 1001)):
+        if abs(rate - fps) < RATE_TOLERANCE * fps:
+            return rate
+    return Fraction(fps).limit_denominator(MAX_FPS_DENOMINATOR)
 
 
 def _encodes(name: str) -> bool:

@@ -133,7 +133,7 @@ def create_app(backend: Backend) -> FastAPI:
 
     @api.delete("/jobs/{job_id}", status_code=202, response_model=JobId, tags=["jobs"])
     async def cancel(job_id: str) -> dict[str, str]:
-        """Stop a job at its next progress report."""
+        """Stop a job at its next progress report; forget one that has ended, with its file."""
         found = jobs.find(job_id)
         jobs.cancel(found)
         return {"job": found.id}

@@ -108,12 +108,15 @@ class Jobs:
             return list(self._jobs.values())
 
     def cancel(self, job: Job) -> None:
-        """Ask a job to stop; one that has not begun stops at once."""
+        """Ask a job to stop; one that has not begun stops at once. One that has ended is forgotten, with its file."""
         job.cancel.set()
         with self._lock:
             never_begun = job.state == "waiting"
             if never_begun:
                 job.state = "cancelled"
+            if job.has_ended:
+                self._jobs.pop(job.id, None)
+                _remove(job.file)
         if never_begun:
             self._end(job, "cancelled", error=_cancelled().error)
 

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 from av.video.reformatter import Colorspace
 
-from emo_avatar.export.video import write_mp4
+from emo_avatar.export.video import exact_rate, write_mp4
 
 
 def colour_wipe(frames: int, height: int, width: int) -> Iterator[np.ndarray]:
@@ -33,6 +34,21 @@ def test_video_shows_the_frames(tmp_path: Path, height: int, width: int, fps: fl
     assert decoded[0].shape == (height + height % 2, width + width % 2, 3)
     for shown, meant in zip(decoded, colour_wipe(12, height, width), strict=True):
         assert np.abs(shown[:height, :width].astype(int) - meant).mean() < 4
+
+
+@pytest.mark.parametrize(
+    ("fps", "rate"),
+    [
+        (24.0, "24"),
+        (float(np.float32(24) / np.float32(1.001)), "24000/1001"),  # as Blender keeps it
+        (23.976, "24000/1001"),
+        (29.97, "30000/1001"),
+        (59.94006, "60000/1001"),
+        (12.5, "25/2"),
+    ],
+)
+def test_rates_are_those_that_editors_know(fps: float, rate: str) -> None:
+    assert exact_rate(fps) == Fraction(rate)
 
 
 def test_cancelling_leaves_no_file(tmp_path: Path) -> None:

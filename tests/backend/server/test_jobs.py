@@ -118,6 +118,16 @@ def test_old_jobs_are_forgotten_with_their_files(jobs, monkeypatch, tmp_path):
         jobs.find(job.id)
 
 
+def test_an_ended_job_that_is_deleted_is_forgotten_with_its_file(jobs, tmp_path):
+    def work(job, progress):
+        job.file = tmp_path / "export.zip"
+        job.file.write_bytes(b"x")
+
+    job = ended(jobs.add("one", "kind", work))
+    jobs.cancel(job)
+    assert not job.file.exists() and jobs.all() == []
+
+
 def test_a_failed_export_leaves_no_file(jobs, tmp_path):
     def work(job, progress):
         job.file = tmp_path / "export.zip"
