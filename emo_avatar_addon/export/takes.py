@@ -18,6 +18,7 @@ from ..model import flame, storage
 from ..model.properties import EMOTIONS
 from ..model.reference import Reference
 from ..ops.jobs import Job
+from ..timeline import sampling
 from ..view import shown, source
 from ..view.camera import View
 from ..view.picture import POSE_FIELDS, Shown
@@ -101,7 +102,7 @@ class Stage:
 
     def record(self, job: Job, share: float) -> None:
         """In a thread, as the first `share` of a job: fill all takes, and show again the frame that was shown."""
-        shown_at = source.in_main_thread(lambda: self._found().frame_current_final)
+        shown_at = source.in_main_thread(lambda: sampling.current_frame(self._found()))
         try:
             row = 0
             while row < len(self.times):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import bpy
 import numpy as np
-from mathutils import Matrix, Vector
+from mathutils import Matrix, Quaternion, Vector
 
 from . import flame, materials, properties, storage
 from .head_file import HeadArrays
@@ -173,13 +173,19 @@ def apply(rig: bpy.types.Object, values: flame.RigValues, row: int) -> None:
     bones = rig.pose.bones
     moving = np.flatnonzero(values.moves).tolist()
     for joint in moving:
-        bone = bones[flame.JOINTS[joint]]
+        bone = bones.get(flame.JOINTS[joint])
+        if bone is None:  # the artist has renamed or removed it
+            continue
         bone.location = values.locations[row, joint]
-        bone.rotation_quaternion = values.quaternions[row, joint]
+        if bone.rotation_mode == "QUATERNION":
+            bone.rotation_quaternion = values.quaternions[row, joint]
+        else:
+            turn = Quaternion(values.quaternions[row, joint].tolist())
+            bone.matrix_basis = Matrix.LocRotScale(bone.location, turn, bone.scale)
     held, holds = rig.get(HELD, 0), sum(1 << joint for joint in moving)
     if held != holds:
         for joint, name in enumerate(flame.JOINTS):
-            if (held & ~holds) >> joint & 1:
+            if (held & ~holds) >> joint & 1 and name in bones:
                 bones[name].matrix_basis = Matrix()
         rig[HELD] = holds
 

@@ -18,6 +18,7 @@ from . import arkit, identity
 from .head_file import N_IDENTITY
 
 EMOTIONS = ("happy", "sad", "angry", "disgust", "fear", "surprised")
+LAST_FRAME = 1_048_574  # that Blender can show
 VERSION = 1  # of what an avatar's data in a .blend look like; `migration` brings older ones here
 
 _KEYED = {"options": {"ANIMATABLE"}, "override": {"LIBRARY_OVERRIDABLE"}}
@@ -118,7 +119,7 @@ class EmoAvatarSettings(bpy.types.PropertyGroup):
     )  # fmt: skip
     motion_offset: FloatProperty(
         name="Offset", description="How many frames after frame 1 the motion track starts; less than 0 is earlier",
-        step=100, precision=1, update=_mark, **_KEYED,
+        min=-LAST_FRAME, max=LAST_FRAME, step=100, precision=1, update=_mark, **_KEYED,
     )  # fmt: skip
     motion_speed: FloatProperty(
         name="Speed", description="How fast the motion track plays; 1 is the speed at which it was recorded",

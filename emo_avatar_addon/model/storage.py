@@ -9,6 +9,7 @@ from .. import safetensors
 from ..errors import AddonError
 from . import flame
 from .head_file import HeadArrays
+from .places import scenes_of
 
 _RIG = "emo_avatar_head"  # on the armature
 _FILE = "emo_avatar_file"  # on the mesh
@@ -128,7 +129,7 @@ def _is_local(avatar: bpy.types.Object) -> bool:
 
 
 def _own_scene(avatar: bpy.types.Object) -> bpy.types.Scene | None:
-    return next((scene for scene in avatar.users_scene if scene.library is None), None)
+    return next((scene for scene in scenes_of(avatar) if scene.library is None), None)
 
 
 def _write(owner: bpy.types.ID, name: str, message: bytes | None) -> None:

@@ -8,7 +8,7 @@ import bpy
 
 from ..errors import AddonError
 from ..model.properties import EMOTIONS, active_avatar
-from ..timeline import keyframes, presets
+from ..timeline import keyframes, presets, sampling
 from .avatar import AvatarOperator, active, autokey, targets
 from .boundary import EmoOperator
 
@@ -78,6 +78,7 @@ class EMOAVATAR_OT_jump_to_key(AvatarOperator):
                 "No more emotion keys after this frame" if self.forward else "No more emotion keys before this frame"
             )
             return {"CANCELLED"}
+        frame /= sampling.time_stretch(scene)
         scene.frame_set(int(frame // 1), subframe=frame % 1)
         return None
 

@@ -10,6 +10,7 @@ import bpy
 from .. import safetensors
 from ..errors import AddonError
 from ..model import storage
+from ..model.properties import LAST_FRAME
 from ..timeline import driving, evaluation
 from ..timeline.motion import Motion
 from . import jobs
@@ -111,7 +112,10 @@ class EMOAVATAR_OT_fit_range(AvatarOperator):
         return None if storage.has_motion(avatar) else "The avatar has no motion track"
 
     def run(self, context: Any) -> None:
-        context.scene.frame_end = driving.motion_end(context.scene, active(context))
+        scene, end = context.scene, driving.motion_end(context.scene, active(context))
+        if not scene.frame_start <= end <= LAST_FRAME:
+            raise AddonError(f"The motion track ends on frame {end}: change its offset or speed, or the scene's start.")
+        scene.frame_end = end
 
 
 def _read(path: Path) -> tuple[bytes, str]:

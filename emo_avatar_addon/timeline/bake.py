@@ -10,6 +10,7 @@ import json
 
 import bpy
 import numpy as np
+from mathutils import Euler, Quaternion
 
 from ..errors import AddonError
 from ..model import flame, head_object
@@ -65,10 +66,11 @@ def bake(avatar: bpy.types.Object, track: Track, frames: np.ndarray, simplify: b
     quaternions = _unwound(quaternions)
     locations = np.stack([values.locations[row] for values, row in rows])  # [T, 5, 3]
     for joint in np.flatnonzero(track.rig.moves):
-        for setting, values, rest in (
-            ("location", locations[:, joint], (0.0, 0.0, 0.0)),
-            ("rotation_quaternion", quaternions[:, joint], (1.0, 0.0, 0.0, 0.0)),
-        ):
+        bone = avatar.pose.bones.get(flame.JOINTS[joint])
+        if bone is None:
+            continue
+        turned = _rotations(bone.rotation_mode, quaternions[:, joint])
+        for setting, values, rest in (("location", locations[:, joint], (0.0, 0.0, 0.0)), turned):
             path = f'pose.bones["{flame.JOINTS[joint]}"].{setting}'
             if any(bones.find(path, i) for i in range(len(rest))):
                 continue
@@ -104,6 +106,20 @@ def _write(
         bag.fcurves.remove(old)
     curves.fill(bag.new(path, index, _GROUP), frames, values)
     return 1
+
+
+def _rotations(mode: str, quaternions: np.ndarray) -> tuple[str, np.ndarray, tuple[float, ...]]:  # [T, 4] wxyz
+    """The property that turns a bone in a rotation mode, its values [T, n], and those at rest."""
+    if mode == "QUATERNION":
+        return "rotation_quaternion", quaternions, (1.0, 0.0, 0.0, 0.0)
+    turns = [Quaternion(values) for values in quaternions.tolist()]
+    if mode == "AXIS_ANGLE":
+        axes = [turn.to_axis_angle() for turn in turns]
+        return "rotation_axis_angle", np.array([(angle, *axis) for axis, angle in axes]), (0.0, 0.0, 1.0, 0.0)
+    eulers: list[Euler] = []
+    for turn in turns:
+        eulers.append(turn.to_euler(mode, eulers[-1]) if eulers else turn.to_euler(mode))
+    return "rotation_euler", np.array(eulers), (0.0, 0.0, 0.0)
 
 
 def _unwound(quaternions: np.ndarray) -> np.ndarray:  # [T, 5, 4] -> [T, 5, 4]

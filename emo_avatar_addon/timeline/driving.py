@@ -34,6 +34,10 @@ SETTINGS = (
 )
 FIRST_FRAME = 1.0  # where motion begins and blinks are counted from, when nothing is set
 
+_HUGE = 1e6  # stands for what is infinite
+_FURTHEST = 1e6  # metres to a gaze target
+_FLAT = 1e-9  # volume of an avatar's axes, over that of a box with the same sides, below which it has none
+
 
 def path(setting: str) -> str:
     """The data path of a setting from the avatar's object."""
@@ -47,12 +51,14 @@ def drive(scene: bpy.types.Scene, avatar: bpy.types.Object, frames: np.ndarray, 
     Raises AddonError when what the file keeps beside the avatar is damaged.
     """
     rig = rig_of(avatar)
-    fps = scene.render.fps / scene.render.fps_base
+    stretch = sampling.time_stretch(scene)
+    fps = _rate(scene)
     channels = [(path(name), 0) for name in SETTINGS]
     arkit = [(f'["{name}"]', 0) for name in ARKIT_NAMES if name in avatar]
     values = sampling.sample(scene, avatar, channels + arkit, frames)
     if live is not None:
         values[live] = sampling.current(avatar, channels + arkit)
+    values = np.nan_to_num(values, nan=0.0, posinf=_HUGE, neginf=-_HUGE)  # a script may have set anything
     of = dict(zip(SETTINGS, values.T, strict=False))
 
     def passed(rate: np.ndarray, setting: str, origin: np.ndarray | float) -> np.ndarray:
@@ -63,7 +69,7 @@ def drive(scene: bpy.types.Scene, avatar: bpy.types.Object, frames: np.ndarray, 
         return tracks.passed(frames, rate, fps, origin, sampled if changes else None)
 
     settings = tracks.TrackSettings(
-        phase=passed(of["motion_speed"], "motion_speed", FIRST_FRAME + of["motion_offset"]),
+        phase=passed(of["motion_speed"], "motion_speed", (FIRST_FRAME + of["motion_offset"]) / stretch),
         influence=of["motion_influence"],
         head=of["motion_head"],
         eyes=of["motion_eyes"],
@@ -71,7 +77,7 @@ def drive(scene: bpy.types.Scene, avatar: bpy.types.Object, frames: np.ndarray, 
     )
     motion = tracks.play(motion_of(avatar), settings, fps)
     units = np.zeros((len(frames), len(ARKIT_NAMES)), np.float32)
-    units[:, [i for i, name in enumerate(ARKIT_NAMES) if name in avatar]] = values[:, len(SETTINGS) :]
+    units[:, [i for i, name in enumerate(ARKIT_NAMES) if name in avatar]] = np.clip(values[:, len(SETTINGS) :], 0, 1)
     emotions = values[:, : len(EMOTIONS)] * of["strength"][:, None]
     target, gaze = _target(scene, avatar, of["gaze_influence"], frames)
     return Drive(
@@ -79,7 +85,7 @@ def drive(scene: bpy.types.Scene, avatar: bpy.types.Object, frames: np.ndarray, 
         start=int(frames[0]),
         weights=np.clip(emotions, 0, 1).astype(np.float32),
         motion=tracks.add_arkit(motion, units, rig.eyes.to_expression, rig.eyes.to_pose),
-        blink=_blink(of, passed(of["blink_rate"] / 60, "blink_rate", FIRST_FRAME), frames, fps),
+        blink=_blink(of, passed(of["blink_rate"] / 60, "blink_rate", FIRST_FRAME / stretch), frames, fps),
         gaze=gaze,
         target=target,
     )
@@ -122,6 +128,11 @@ def forget() -> None:
     _motions.clear()
 
 
+def _rate(scene: bpy.types.Scene) -> float:
+    """Frames of the scene in a second of what is keyed."""
+    return scene.render.fps / scene.render.fps_base / sampling.time_stretch(scene)
+
+
 def _blink(of: dict[str, np.ndarray], beats: np.ndarray, frames: np.ndarray, fps: float) -> np.ndarray:
     amount = of["blink"].copy()
     if of["blink_auto"].any():
@@ -140,8 +151,12 @@ def _target(
     if aim is None or not influence.any():
         return np.zeros((len(frames), 3), np.float32), np.zeros(len(frames), np.float32)
     matrices = sampling.world_matrices(scene, [avatar, aim], frames)
+    axes = matrices[:, 0, :3, :3]
+    flat = np.abs(np.linalg.det(axes)) <= _FLAT * np.linalg.norm(axes, axis=1).prod(axis=1)  # [T] scaled to nothing
+    matrices[flat, 0] = np.eye(4)
     local = np.linalg.solve(matrices[:, 0], matrices[:, 1, :, 3:])[:, :3, 0]  # [T, 3]
-    return from_blender(local).astype(np.float32), influence.astype(np.float32)
+    local = np.clip(np.nan_to_num(local), -_FURTHEST, _FURTHEST)
+    return from_blender(local).astype(np.float32), np.where(flat, 0, influence).astype(np.float32)
 
 
 def motion_sentence(scene: bpy.types.Scene, avatar: bpy.types.Object) -> str:
@@ -150,7 +165,7 @@ def motion_sentence(scene: bpy.types.Scene, avatar: bpy.types.Object) -> str:
     motion = known[1] if known is not None else motion_of(avatar)
     if motion is None:
         return sentence("No motion track")
-    fps = scene.render.fps / scene.render.fps_base
+    fps = _rate(scene)
     count, rate = len(motion), f"{motion.fps:.4g}"
     if abs(motion.fps - fps) < 1e-3:
         return sentence("{count} frames at {fps} fps, as the scene", count=count, fps=rate)
@@ -164,4 +179,5 @@ def motion_end(scene: bpy.types.Scene, avatar: bpy.types.Object) -> int:
     if motion is None:
         return scene.frame_end
     seconds = (len(motion) - 1) / motion.fps / settings.motion_speed
-    return int(np.ceil(FIRST_FRAME + settings.motion_offset + seconds * scene.render.fps / scene.render.fps_base))
+    begin = (FIRST_FRAME + settings.motion_offset) / sampling.time_stretch(scene)
+    return int(np.ceil(begin + seconds * _rate(scene)))

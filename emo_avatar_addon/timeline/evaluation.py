@@ -19,14 +19,16 @@ from .. import mainloop, preferences
 from ..errors import AddonError
 from ..link import session
 from ..model import copies, identity, properties, storage
+from ..model.places import scenes_of
 from ..model.reference import Reference
-from . import asking, bake, driving, playing, track
+from . import asking, bake, driving, playing, sampling, track
 from .drive import Drive
 from .motion import Motion
 from .playing import Entry, entries
 from .track import Track
 
 REACH = 100  # frames that are evaluated at once outside of the scene's range
+LONGEST = 20_000  # frames that are evaluated at once: of a longer range those about the current frame
 RENDER_POLL = 0.25  # seconds
 
 _MAIN_TIMEOUT = 10.0  # a main thread that does not run its timers for so long does something else
@@ -35,8 +37,8 @@ _MAIN_TIMEOUT = 10.0  # a main thread that does not run its timers for so long d
 # --- marks
 
 
-def mark(avatar: bpy.types.Object, reshow: bool = False) -> None:
-    """Something of this avatar may have changed: look again, soon.
+def mark(avatar: bpy.types.Object, reshow: bool = False, scene: bpy.types.Scene | None = None) -> None:
+    """Something of this avatar may have changed: look again, soon, with the frames of `scene` or the current scene.
 
     With `reshow` its values are written anew even if they have not: something else has written into its rig.
     """
@@ -45,6 +47,7 @@ def mark(avatar: bpy.types.Object, reshow: bool = False) -> None:
     entry = entries.setdefault(avatar.session_uid, Entry(Reference.to(avatar)))
     entry.marked = True
     entry.reshow |= reshow
+    entry.asked_in = scene.session_uid if scene is not None else entry.asked_in
     _look_soon()
 
 
@@ -80,7 +83,7 @@ def reach(scene: bpy.types.Scene, frame: int) -> bool:
     beyond = [(entry, avatar) for entry, avatar in everyone if entry.track is None or frame not in entry.track]
     for entry, avatar in beyond:
         entry.reach = min(frame, scene.frame_start), max(frame + REACH, scene.frame_end)
-        mark(avatar)
+        mark(avatar, scene=scene)
     return bool(beyond)
 
 
@@ -177,20 +180,20 @@ def refresh() -> None:
 
 
 def _refresh(uid: int, entry: Entry, avatar: bpy.types.Object) -> None:
-    scene = playing.scene_of(avatar)
+    scene = _scene_of(entry, avatar)
     if scene is None:
         return
+    entry.asked_in = 0
     entry.scene, entry.watched = scene.session_uid, frozenset(_watched(avatar))
     if bake.is_baked(avatar):
         entry.trouble, entry.wanted, entry.live, entry.live_wanted = "", b"", None, b""
         return
-    first, last = entry.reach or (scene.frame_start, scene.frame_end)
-    frames = np.arange(min(first, scene.frame_start), max(last, scene.frame_end) + 1)
-    drive = driving.drive(scene, avatar, frames)
+    frame = sampling.current_frame(scene)
+    drive = driving.drive(scene, avatar, _frames(scene, entry, frame))
     if entry.track is not None and drive.similar(entry.track.drive):
         drive = entry.track.drive
-    frame = scene.frame_current_final
-    now = driving.drive(scene, avatar, np.array([frame]), live=0)
+    set_here = 0 if scene == bpy.context.scene else None  # properties hold the values of the scene that is looked at
+    now = driving.drive(scene, avatar, np.array([frame]), live=set_here)
     inside = drive.start <= frame <= drive.start + len(drive) - 1
     row = int(frame) - drive.start
     live = not inside or not (frame % 1 or now.similar(drive.rows(row, row + 1)))
@@ -223,6 +226,27 @@ def _refresh(uid: int, entry: Entry, avatar: bpy.types.Object) -> None:
             failed=functools.partial(playing.take_failure, uid, drive.digest),
         ),
     )
+
+
+def _scene_of(entry: Entry, avatar: bpy.types.Object) -> bpy.types.Scene | None:
+    """The scene whose frames an avatar is to play: the one that asks, or the current one, or any that it is in."""
+    scenes = scenes_of(avatar)
+    asking_one = next((scene for scene in scenes if scene.session_uid == entry.asked_in), None)
+    return asking_one or (bpy.context.scene if bpy.context.scene in scenes else next(iter(scenes), None))
+
+
+def _frames(scene: bpy.types.Scene, entry: Entry, frame: float) -> np.ndarray:  # [T]
+    """The frames to evaluate: the scene's range, and what is rendered beside it. Of a very long range a part, which
+    stays where it is for as long as the current frame is in it."""
+    first, last = entry.reach or (scene.frame_start, scene.frame_end)
+    first, last = min(first, scene.frame_start), max(last, scene.frame_end)
+    if last - first >= LONGEST:
+        start = int(frame) - LONGEST // 2
+        if entry.track is not None and len(entry.track) == LONGEST and frame in entry.track:
+            start = entry.track.start
+        first = min(max(start, first), last - LONGEST + 1)
+        last = first + LONGEST - 1
+    return np.arange(first, last + 1)
 
 
 def _finish_alone(entry: Entry, drive: Drive, take: Callable[[Track], None]) -> bool:

@@ -35,14 +35,14 @@ def on_frame(scene: bpy.types.Scene, _depsgraph: Any = None) -> None:
 
     What was set and not keyed is lost, as Blender loses it.
     """
-    frame = scene.frame_current_final
+    frame = sampling.current_frame(scene)
     for entry, avatar in playing.of_scene(scene):
         beyond = entry.track is None or frame not in entry.track
         if entry.live is not None and not (beyond and frame in entry.live):
             entry.live, entry.live_wanted = None, b""
         playing.show(entry, avatar, frame)
         if beyond:
-            evaluation.mark(avatar)
+            evaluation.mark(avatar, scene=scene)
 
 
 @_safe
@@ -77,7 +77,7 @@ def on_undo(*_: Any) -> None:
 def on_render(scene: bpy.types.Scene, *_: Any) -> None:
     """A render begins: what is keyed is what it shows, in the range as it is now: Blender may not have told."""
     for _entry, avatar in playing.of_scene(scene):
-        evaluation.mark(avatar)
+        evaluation.mark(avatar, scene=scene)
     if evaluation.settle():
         return
     for _entry, avatar in playing.of_scene(scene):

@@ -26,7 +26,7 @@ def key(avatar: bpy.types.Object, settings: Iterable[str], frame: float) -> int:
 
 def changed(scene: bpy.types.Scene, avatar: bpy.types.Object) -> list[str]:
     """The sliders that stand elsewhere than their keys have them on this frame, or have no keys and are in use."""
-    frame = scene.frame_current_final
+    frame = sampling.current_frame(scene)
     channels = [(path(name), 0) for name in KEYED]
     keyed = sampling.sample(scene, avatar, channels, np.array([frame]))[0]
     now = sampling.current(avatar, channels)

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 import bpy
 
 from ..errors import AddonError
-from ..model import head_object, storage
+from ..model import head_object, properties, storage
+from ..model.places import scenes_of
 from ..model.reference import Reference
 from ..translations import sentence
 from . import bake, driving
+from .sampling import current_frame
 from .track import Track
 
 
@@ -25,6 +27,7 @@ class Entry:
 
     avatar: Reference
     scene: int = 0  # session uid of the scene whose frames it is evaluated for
+    asked_in: int = 0  # session uid of a scene that it is to be evaluated for next, current or not
     track: Track | None = None
     live: Track | None = None  # shown in its place until the frame changes: settings that are set and not keyed
     wanted: bytes = b""  # digest of the newest drive that was asked for
@@ -63,14 +66,15 @@ def of_scene(scene: bpy.types.Scene) -> Iterator[tuple[Entry, bpy.types.Object]]
     """The avatars of a scene that are being evaluated."""
     for uid, entry in list(entries.items()):
         avatar = find(uid)
-        if avatar is not None and (entry.scene == scene.session_uid or scene in avatar.users_scene):
+        if avatar is None or not properties.is_avatar(avatar):
+            continue
+        if entry.scene == scene.session_uid or scene in scenes_of(avatar):
             yield entry, avatar
 
 
-def scene_of(avatar: bpy.types.Object) -> bpy.types.Scene | None:
-    """The scene whose frames an avatar plays: the current one if it is in it."""
-    scenes = avatar.users_scene
-    return bpy.context.scene if bpy.context.scene in scenes else next(iter(scenes), None)
+def scene_of(entry: Entry) -> bpy.types.Scene | None:
+    """The scene whose frames an avatar plays; None when it is gone."""
+    return next((scene for scene in bpy.data.scenes if scene.session_uid == entry.scene), None)
 
 
 # --- what panels and exports ask
@@ -127,9 +131,9 @@ def take_range(uid: int, seen: Track) -> None:
     if entry is None or avatar is None or entry.wanted != seen.drive.digest:
         return
     entry.track, entry.trouble = seen, ""
-    scene = scene_of(avatar)
+    scene = scene_of(entry)
     if scene is not None:
-        show(entry, avatar, scene.frame_current_final)
+        show(entry, avatar, current_frame(scene))
 
 
 def take_live(uid: int, seen: Track) -> None:
@@ -144,9 +148,12 @@ def take_live(uid: int, seen: Track) -> None:
 def take_preview(uid: int, seen: Track, digest: bytes) -> None:
     """Show the current frame before its range, of the drive with this digest, is there."""
     entry, avatar = entries.get(uid), find(uid)
-    scene = scene_of(avatar) if avatar is not None else None
-    if entry is not None and scene is not None and entry.wanted == digest and scene.frame_current_final in seen:
-        head_object.apply(avatar, *seen.values(scene.frame_current_final))
+    scene = scene_of(entry) if entry is not None else None
+    if avatar is None or entry is None or scene is None or entry.wanted != digest:
+        return
+    frame = current_frame(scene)
+    if frame in seen:
+        head_object.apply(avatar, *seen.values(frame))
 
 
 def take_failure(uid: int, digest: bytes, why: str) -> None:

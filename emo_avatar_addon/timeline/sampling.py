@@ -29,7 +29,7 @@ def sample(
     bag = curves.channels(owner)
     if bag is None:
         return values
-    at = (np.asarray(frames, float) * _time_stretch(scene)).tolist()
+    at = (np.asarray(frames, float) * time_stretch(scene)).tolist()
     column = {channel: i for i, channel in enumerate(channels)}
     for fcurve in bag.fcurves:
         i = column.get((fcurve.data_path, fcurve.array_index))
@@ -107,7 +107,13 @@ def _coerced(owner: bpy.types.Object, path: str, values: np.ndarray) -> np.ndarr
     return np.clip(np.trunc(values) if kind is int else values, low, high)
 
 
-def _time_stretch(scene: bpy.types.Scene) -> float:
+def current_frame(scene: bpy.types.Scene) -> float:
+    """The frame that a scene shows. (Its `frame_current_final` is the frame of actions that is shown there.)"""
+    return scene.frame_current + scene.frame_subframe
+
+
+def time_stretch(scene: bpy.types.Scene) -> float:
+    """How many frames of actions pass in a frame of the scene: its time remapping."""
     return scene.render.frame_map_old / scene.render.frame_map_new
 
 
