@@ -6,12 +6,11 @@ redone with it.
 """
 
 import functools
-from collections.abc import Callable
 
 import bpy
 import numpy as np
 
-from . import head_file, head_object
+from . import head_file, head_object, properties
 from .head_file import HeadArrays
 from .reference import Reference
 
@@ -19,21 +18,19 @@ REST = 0.15  # seconds without a change
 
 _NOTE = "emo_avatar_joints_wait"  # on the armature
 
-_Rested = Callable[[bpy.types.Object], object]
-
-_changed: dict[int, tuple[Reference, _Rested]] = {}  # by session uid: the avatars whose sliders move
+_changed: dict[int, Reference] = {}  # by session uid: the avatars whose sliders move
 
 
-def change(avatar: bpy.types.Object, rested: _Rested) -> None:
-    """Show the identity that has been set. When the sliders rest, `rested` is called with the avatar."""
+def change(avatar: bpy.types.Object) -> None:
+    """Show the identity that has been set. When the sliders rest, it is told that a setting was changed."""
     person = _person(avatar)
     if head_object.change_shape(avatar, person, _open_directions()):
         avatar.data[_NOTE] = True
     if bpy.app.background:  # where timers do not run
         follow(avatar)
-        rested(avatar)
+        properties.tell(avatar)
         return
-    _changed[avatar.session_uid] = Reference.to(avatar), rested
+    _changed[avatar.session_uid] = Reference.to(avatar)
     if bpy.app.timers.is_registered(_rest):
         bpy.app.timers.unregister(_rest)
     bpy.app.timers.register(_rest, first_interval=REST)
@@ -57,16 +54,17 @@ def _open_directions() -> np.ndarray:
 
 def _rest() -> None:
     while _changed:
-        reference, rested = _changed.popitem()[1]
-        avatar = reference.find()
+        avatar = _changed.popitem()[1].find()
         if avatar is not None:
-            rested(avatar)
+            properties.tell(avatar)
 
 
 def register() -> None:
-    _changed.clear()
+    properties.identity_listeners.append(change)
 
 
 def unregister() -> None:
+    properties.identity_listeners.remove(change)
+    _changed.clear()
     if bpy.app.timers.is_registered(_rest):
         bpy.app.timers.unregister(_rest)

@@ -14,7 +14,7 @@ from bpy.props import (
     StringProperty,
 )
 
-from . import arkit, identity
+from . import arkit
 from .head_file import N_IDENTITY
 
 EMOTIONS = ("happy", "sad", "angry", "disgust", "fear", "surprised")
@@ -29,20 +29,23 @@ _MIXING = (
 )
 
 listeners: list[Callable[[bpy.types.Object], object]] = []  # called with an avatar of which a setting was changed
+identity_listeners: list[Callable[[bpy.types.Object], object]] = []  # with an open head that was made another person
 
 
-def _tell(avatar: bpy.types.Object) -> None:
+def tell(avatar: bpy.types.Object) -> None:
+    """A setting of this avatar was changed."""
     for listener in listeners:
         listener(avatar)
 
 
 def _mark(settings: "EmoAvatarSettings", context: bpy.types.Context) -> None:
-    _tell(settings.id_data)
+    tell(settings.id_data)
 
 
 def _identity_changed(settings: "EmoAvatarSettings", context: bpy.types.Context) -> None:
     if settings.kind == "open" and settings.head:
-        identity.change(settings.id_data, _tell)
+        for listener in identity_listeners:
+            listener(settings.id_data)
 
 
 def _is_mesh(settings: "EmoAvatarSettings", object: bpy.types.Object) -> bool:
