@@ -82,7 +82,7 @@ def find() -> Interpreter:
                 return interpreter
             objections.append(interpreter.objection)
     found = f" {objections[0]}" if objections else ""
-    raise AddonError(f"No {WANTED_WORDS} was found.{found} Install one (python.org has it), or choose one.")
+    raise AddonError(f"No usable {WANTED_WORDS} was found.{found} Install one (python.org has it), or choose one.")
 
 
 def candidates() -> Iterator[Path]:

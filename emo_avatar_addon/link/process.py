@@ -18,6 +18,7 @@ from ..errors import AddonError
 from .client import check_protocol
 
 LOG_LINES = 200
+REMEDY = "Set the backend up again, or choose another Python in the preferences."
 _MAX_LINE = 1 << 16
 
 # Runs its arguments as a command and ends with it, or, with all that this has started, when standard input closes.
@@ -60,7 +61,8 @@ class BackendProcess:
                 **own_group(),
             )
         except OSError as error:
-            raise AddonError(f"{command[0]} cannot be started: {error.strerror or error}.") from error
+            why = "it is not there" if isinstance(error, FileNotFoundError) else error.strerror or error
+            raise AddonError(f"{command[0]} cannot be started: {why}. {REMEDY}") from error
         name = "Emo Avatar backend's output"
         threading.Thread(target=self._read_output, args=(self._child.stdout,), name=name, daemon=True).start()
         self._log_reader = threading.Thread(target=self._read_log, args=(self._child.stderr,), name=name, daemon=True)
@@ -89,11 +91,11 @@ class BackendProcess:
             with contextlib.suppress(queue.Empty):
                 line = self._first.get(timeout=0.1)
         if not line:
-            code, words = self._wait(2.0), self._last_words()
-            if "No module named emo_avatar" in words:
+            self._wait(2.0)
+            why = self.end()
+            if "No module named emo_avatar" in why:
                 raise AddonError("That Python does not have the backend: choose one that has, or set the backend up.")
-            said = f" It said: {words[:200]}" if words else ""
-            raise AddonError(f"The backend ended at once: {exit_reason(code)}.{said}")
+            raise AddonError(f"The backend ended at once: {why} {REMEDY}")
         try:
             said = json.loads(line)
             check_protocol(said["protocol"])
@@ -116,10 +118,14 @@ class BackendProcess:
         """End it and everything that it started, now."""
         kill_tree(self._child)
 
-    def _last_words(self) -> str:
-        """The last line of the log, where a traceback says what was wrong."""
-        self._log_reader.join(2.0)  # it may not have come to the end yet
-        return next((line for line in reversed(self.log) if line.strip()), "")
+    def end(self) -> str:
+        """Why it ended, in words; of one that gave up by itself also its last line, where a traceback says why."""
+        code = self.exit_code
+        words = ""
+        if code is not None and code > 0:
+            self._log_reader.join(2.0)  # it may not have come to the end yet
+            words = next((line.strip() for line in reversed(self.log) if line.strip()), "")
+        return f"{exit_reason(code)}." + (f" It said: {words[:200].rstrip('.')}." if words else "")
 
     def _wait(self, timeout: float) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import AddonError
 from .client import BackendLost, BackendVersion, Client
-from .process import BackendProcess, exit_reason
+from .process import REMEDY, BackendProcess
 
 FIRST_LINE = 60.0  # seconds: a cold disk and a virus scanner may make the first start slow
 LOADED = 120.0  # seconds without an answer while it loads its libraries, which may hold everything else up
@@ -209,7 +209,8 @@ class _Watch(threading.Thread):
         answered, greeted, loaded = time.monotonic(), False, self._process is None
         while not self._left.is_set():
             if self._process is not None and self._process.exit_code is not None:
-                raise AddonError(f"The backend ended by itself: {exit_reason(self._process.exit_code)}. Restart it.")
+                remedy = "Restart it." if loaded else f"Restart it. {REMEDY}"
+                raise AddonError(f"The backend ended by itself: {self._process.end()} {remedy}")
             try:
                 if not greeted:
                     self.client.hello()

@@ -63,6 +63,8 @@ def refusal_of(error: BaseException) -> Refusal:
         return Refusal("bad_input", masked(str(error)))
     if missing := missing_library(error):
         return Refusal("internal", str(missing))
+    if isinstance(error, ModuleNotFoundError):
+        return Refusal("internal", f"The backend's package {error.name} is missing: set the backend up again.")
     if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
         return Refusal("no_memory", "The computer has not enough memory left for this; close other programs and retry.")
     if isinstance(error, OSError) and error.errno in _FULL:

@@ -221,7 +221,7 @@ def test_finds_a_python_and_tells_what_is_none(tmp_path, monkeypatch):
     with pytest.raises(AddonError, match="not a Python"):
         interpreters.probe(nothing)
     monkeypatch.setattr(interpreters, "candidates", lambda: iter([nothing]))
-    with pytest.raises(AddonError, match="No Python 3.10, 3.11, 3.12 or 3.13 was found.*python.org"):
+    with pytest.raises(AddonError, match="No usable Python 3.10, 3.11, 3.12 or 3.13 was found.*python.org"):
         interpreters.find()
 
 

@@ -72,7 +72,8 @@ def test_waiting_for_ready_ends_when_cancelled(session, fake):
 @pytest.mark.parametrize(
     ("mode", "state", "said"),
     [
-        ("ends at once", State.FAILED, "ended at once: exit code 1.*no module named torch"),
+        ("ends at once", State.FAILED, "ended at once: exit code 1.*no module named torch. Set the"),
+        ("ends while it loads", State.FAILED, "exit code 1. It said: .*'uvicorn'. Restart it. Set the backend up"),
         ("says garbage", State.FAILED, "not an Emo Avatar backend.*Welcome"),
         ("older protocol", State.OUTDATED, "older than this extension: set it up again"),
         ("newer protocol", State.OUTDATED, "newer than this extension: update the extension"),

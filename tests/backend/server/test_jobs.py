@@ -65,6 +65,14 @@ def test_failures_have_a_code_and_do_not_end_the_lane(jobs, error, code):
     assert ended(jobs.add("one", "kind", lambda job, progress: 1)).result == 1
 
 
+def test_a_package_that_somebody_removed_is_named(jobs):
+    def fail(job, progress):
+        import no_such_package  # noqa: F401
+
+    error = ended(jobs.add("one", "kind", fail)).error
+    assert error["sentence"] == "The backend's package no_such_package is missing: set the backend up again."
+
+
 def test_a_running_job_stops_at_its_next_report(jobs):
     running = threading.Event()
 

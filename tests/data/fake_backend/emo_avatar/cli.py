@@ -165,6 +165,8 @@ def app(prog_name=""):
     host, port = server.server_address
     line = {"emo_avatar": "0.1.0", "protocol": protocol, "host": host, "port": port, "token": TOKEN}
     print(json.dumps(line), flush=True)
+    if MODE == "ends while it loads":
+        sys.exit("ModuleNotFoundError: No module named 'uvicorn'")
     if MODE == "chatters":
         print("y" * 10_000_000, flush=True)
     sys.stdin.buffer.read()
