@@ -11,13 +11,13 @@ from PIL import Image
 
 from emo_avatar import assets
 from emo_avatar.avatar.files import save_avatar
-from emo_avatar.backbones.uv import build_avatar, default_network
+from emo_avatar.backbones.make import Backbone
 from emo_avatar.data.speech import utterance
 from emo_avatar.export.glb import write_glb
 from emo_avatar.export.npz import write_npz
 from emo_avatar.export.performance import perform
 from emo_avatar.export.pictures import render_frames, write_png
-from emo_avatar.export.sheet import contact_sheet
+from emo_avatar.export.sheet import contact_sheet, paths_sheet
 from emo_avatar.export.video import write_mp4
 from emo_avatar.files import write_text
 from emo_avatar.head.data import load_head
@@ -48,11 +48,21 @@ TIMELINE = {
         ],
     },
 }
-SHARES = {"avatar": 0.25, "sheet": 0.25, "video": 0.25, "glb": 0.25}  # of the whole time, roughly
+SHARES = {"avatar": 0.25, "sheet": 0.15, "paths": 0.1, "video": 0.25, "glb": 0.25}  # of the whole time, roughly
 
 
-def run_demo(folder: Path, device: torch.device, progress: Progress) -> list[Path]:
-    """Build the avatar, play it, export it; returns what was written."""
+def run_demo(
+    folder: Path,
+    device: torch.device,
+    progress: Progress,
+    backbone: Backbone | None = None,
+    geometry: bool = True,
+    appearance: bool = True,
+) -> list[Path]:
+    """Build the avatar, play it, export it; returns what was written.
+
+    Emotion moves the face (``geometry``) and colours the skin (``appearance``); a sheet shows both paths apart.
+    """
     done = 0.0
 
     def part(name: str) -> Progress:
@@ -64,18 +74,19 @@ def run_demo(folder: Path, device: torch.device, progress: Progress) -> list[Pat
     photo = assets.fetch("astronaut.png")
     head = load_head()
     portrait = track_portrait(photo, head)
-    network, report = default_network(head), part("avatar")
-    avatar = build_avatar(portrait, head, name=photo.stem, network=network, device=device, progress=report)
+    making = backbone or Backbone()
+    avatar, _ = making.make(portrait, head, name=photo.stem, device=device, progress=part("avatar"))
     save_avatar(avatar, folder / "avatar.emoavatar")
     avatar = avatar.to(device)
 
     timeline = EmotionTimeline.from_json(TIMELINE)
     timeline.write(folder / "timeline.json")
     speech = utterance(SENTENCE, FRAMES / FPS, FPS, avatar.rig.head)
-    sequence = perform(avatar, speech, timeline)
+    sequence = perform(avatar, speech, timeline, geometry=geometry, appearance=appearance)
     write_npz(folder / "sequence.npz", avatar, sequence)
 
-    write_png(folder / "emotions.png", contact_sheet(avatar, SHEET_SIZE, part("sheet")))
+    write_png(folder / "emotions.png", contact_sheet(avatar, SHEET_SIZE, part("sheet"), geometry, appearance))
+    write_png(folder / "paths.png", paths_sheet(avatar, SHEET_SIZE, part("paths")))
     frames = render_frames(avatar, sequence, avatar.camera(size=VIDEO_SIZE), BACKGROUND)
     write_mp4(folder / "timeline.mp4", frames, FPS, len(sequence), part("video"))
     write_glb(folder / "avatar.glb", avatar, sequence, part("glb"))
@@ -117,6 +128,9 @@ figcaption {{ color: #666 }}
 </div>
 <h2>Seven emotions, three views</h2>
 <img src="emotions.png" alt="contact sheet of seven emotions in three views">
+<h2>The two paths of emotion</h2>
+<img src="paths.png" alt="six emotions: the face moved, the skin coloured, both">
+<p>Above the face alone moves, in the middle the skin alone changes, below both do.</p>
 <h2>Files</h2>
 <ul>
 {rows}

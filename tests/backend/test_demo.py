@@ -19,7 +19,7 @@ def test_the_demo_leaves_everything_that_its_page_shows(tmp_path: Path, monkeypa
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     shown = {name for name in names if f'"{name}"' in page}
     assert names - shown == {"index.html"}
-    assert {"avatar.emoavatar", "sequence.npz", "avatar.glb", "emotions.png", "timeline.mp4"} <= shown
+    assert {"avatar.emoavatar", "sequence.npz", "avatar.glb", "emotions.png", "paths.png", "timeline.mp4"} <= shown
     assert reported == sorted(reported) and reported[-1] == pytest.approx(1)
 
     avatar = load_avatar(tmp_path / "avatar.emoavatar")
@@ -30,3 +30,6 @@ def test_the_demo_leaves_everything_that_its_page_shows(tmp_path: Path, monkeypa
     sheet = np.asarray(Image.open(tmp_path / "emotions.png").convert("L"), float)
     neutral, surprised = sheet[-192:-128, :64], sheet[-192:-128, -64:]
     assert np.abs(neutral - surprised).mean() > 1
+    paths = np.asarray(Image.open(tmp_path / "paths.png").convert("RGB"), float)[:, -64:]  # surprised
+    movement, colour, both = paths[-192:-128], paths[-128:-64], paths[-64:]
+    assert 0 < np.abs(movement - both).mean() < np.abs(colour - both).mean()
