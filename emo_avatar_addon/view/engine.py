@@ -39,7 +39,6 @@ class EmoSplatsEngine(bpy.types.RenderEngine):
         try:
             self._render(depsgraph)
         except AddonError as error:
-            self.error_set(str(error))
             self.report({"ERROR"}, str(error))
 
     def _render(self, depsgraph: Any) -> None:

@@ -204,6 +204,15 @@ def test_a_dead_backend_is_an_error_in_words(scene, portrait, backend, tmp_path)
         backend.wait_ready(600.0)
 
 
+def test_a_panoramic_camera_is_refused_in_one_sentence(scene, portrait):
+    scene.camera.data.type = "PANO"
+    with pytest.raises(RuntimeError) as refused:
+        bpy.ops.render.render()
+    assert str(refused.value).strip().splitlines() == [
+        "Error: Splats are drawn by perspective and orthographic cameras, not by panoramic ones."
+    ]
+
+
 def test_blenders_panels_know_the_engine():
     assert engine.ENGINE in bpy.types.RENDER_PT_format.COMPAT_ENGINES
     assert engine.ENGINE in bpy.types.RENDER_PT_color_management.COMPAT_ENGINES
