@@ -160,6 +160,42 @@ def test_without_pytorchs_index_nothing_larger_is_downloaded_unasked(plan):
     assert installer.installed(plan.root) is None
 
 
+def test_for_a_graphics_card_each_index_is_tried_and_the_extra_is_installed(plan, bundle, python):
+    planned = installer.plan(plan.root, bundle, python, "cuda")
+    if sys.platform == "linux":  # the usual index has it
+        assert (planned.torch, planned.indexes) == (None, ())
+    assert planned.download_mb > plan.download_mb and planned.disk_mb > plan.disk_mb
+    indexes = tuple(f"https://127.0.0.1:9/{name}" for name in ("cu130", "cu128"))
+    planned = dataclasses.replace(planned, torch="no-such-package==1.0", indexes=indexes)
+    with pytest.raises(AddonError, match="PyTorch failed: .*If only .*choose the processor"):
+        installer.install(planned, lambda fraction, doing: None)
+    log = installer.install_log(plan.root)
+    assert [f"--index-url {index} " in log for index in indexes] == [True, True]
+
+    made = installer.install(dataclasses.replace(planned, torch=None, finishing=()), lambda fraction, doing: None)
+    assert "source[cuda]" in installer.install_log(plan.root)
+    assert made.device == "cpu"  # what the self-test ran on, which the preferences then say
+
+
+@pytest.mark.skipif(os.name == "nt", reason="writes a shell script")
+@pytest.mark.parametrize(
+    ("script", "card"),
+    [
+        ("echo 'NVIDIA GeForce RTX 4090'; echo 'NVIDIA T4'", "NVIDIA GeForce RTX 4090"),
+        ("echo 'NVIDIA-SMI has failed because it could not communicate with the driver.'; exit 9", None),
+        ("exit 0", None),
+        (None, None),
+    ],
+)
+def test_a_card_is_there_when_its_driver_answers(tmp_path, monkeypatch, script, card):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if script is not None:
+        tool = tmp_path / "nvidia-smi"
+        tool.write_text(f"#!/bin/sh\n{script}\n")
+        tool.chmod(0o755)
+    assert interpreters.nvidia_card() == card
+
+
 def test_two_blenders_do_not_install_at_once(plan, before):
     refused = []
 
