@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 
 from ..errors import AddonError
-from ..link.client import Client
+from ..link.client import BackendLost, Client
 from ..model import head_file, head_object, materials, properties, storage
 from ..model.head_file import HeadArrays
 from ..view import framing
@@ -117,9 +117,14 @@ def _make(job: Job, sources: Sequence[Source], start: Start) -> list[Made | Addo
             description = job.follow(client, start(client, source), begin, built)
             made.append(_fetch(job, client, description, built, end))
         except AddonError as error:
-            made.append(AddonError(f"{source.name}: {error}"))
-    if all(isinstance(one, AddonError) for one in made):
-        raise AddonError(" ".join(str(error) for error in made))
+            error.args = (f"{source.name}: {error}",)
+            made.append(error)
+            if isinstance(error, BackendLost):
+                break  # the others would fare no better
+    last = made[-1]
+    if isinstance(last, AddonError) and all(isinstance(one, AddonError) for one in made):
+        last.args = (" ".join(map(str, made)),)
+        raise last  # as what it is: the report of an accident goes along
     return made
 
 

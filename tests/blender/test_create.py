@@ -22,7 +22,14 @@ from bl_ext.user_default.emo_avatar.emo_avatar_addon.model import (
     properties,
     storage,
 )
-from bl_ext.user_default.emo_avatar.emo_avatar_addon.ops import avatar_files, jobs, making, open_head, portraits
+from bl_ext.user_default.emo_avatar.emo_avatar_addon.ops import (
+    avatar_files,
+    boundary,
+    jobs,
+    making,
+    open_head,
+    portraits,
+)
 
 LAM_SAMPLE = Path(__file__).parents[1] / "data" / "lam_avatar_sample.zip"
 
@@ -263,9 +270,16 @@ def test_backend_that_is_lost_leaves_nothing(backend, monkeypatch):
         raise link.BackendLost("The backend stopped in the middle of its answer.")
 
     monkeypatch.setattr(link.Client, "head", lost)
-    with pytest.raises(RuntimeError, match="The backend stopped in the middle"):
+    with pytest.raises(RuntimeError, match="Lam Avatar Sample: The backend stopped in the middle.*Restart the"):
         bpy.ops.emo_avatar.import_avatar(filepath=str(LAM_SAMPLE))
     assert not found() and not bpy.data.images and not bpy.data.collections
+
+
+def test_an_accident_of_the_backend_has_its_report(fake_backend, photo):
+    fake_backend("has an accident")
+    with pytest.raises(RuntimeError, match="Emo Avatar has failed: Eileen Collins: It failed"):
+        bpy.ops.emo_avatar.avatar_from_portrait(filepath=str(photo))
+    assert "Traceback: its own" in boundary.last_report
 
 
 def test_file_that_is_damaged_on_its_way_is_not_taken(backend, monkeypatch):

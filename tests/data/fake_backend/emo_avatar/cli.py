@@ -116,6 +116,9 @@ class Handler(BaseHTTPRequestHandler):
         if MODE == "fails":
             error = {"code": "no_memory", "sentence": "Memory has run out.", "report": ""}
             return self.chunks({"state": "failed", "error": error})
+        if MODE == "has an accident":
+            error = {"code": "internal", "sentence": "It failed (KeyError).", "report": "Traceback: its own"}
+            return self.chunks({"state": "failed", "error": error})
         return self.chunks({"state": "done", "fraction": 1.0, "result": {"id": "a"}})
 
     def chunks(self, event, last=True):
