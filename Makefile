@@ -59,7 +59,7 @@ bench-blender: $(BPY_NEWEST)/ready $(VENV)/product
 # A mouse clicks through a Blender, 5.2 or 4.3 (Linux, as root, in a chroot under Xvfb), and leaves screenshots in build
 GUI_BLENDER ?= 5.2
 test-gui: extension $(VENV)/checks
-	GUI_BLENDER=$(GUI_BLENDER) $(BIN)/python -m pytest -q -rs tests/gui/smoke.py
+	GUI_BLENDER=$(GUI_BLENDER) $(BIN)/python -m pytest -q -rs -x tests/gui/smoke.py tests/gui/work.py
 
 bench: $(VENV)/product
 	$(BIN)/emo-avatar bench render

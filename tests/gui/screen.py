@@ -132,6 +132,18 @@ class Screen:
             f" mousemove {(x0 + x1) // 2} {(y0 + y1) // 2} sleep 0.2 mousemove {x1} {y1} sleep 0.3 mouseup 1; sleep 0.4"
         )
 
+    def turn(self, x0: int, y0: int, x1: int, y1: int) -> None:
+        """Orbit the view: the middle button."""
+        steps = " ".join(
+            f"mousemove {x0 + (x1 - x0) * i // 4} {y0 + (y1 - y0) * i // 4} sleep 0.2" for i in range(1, 5)
+        )
+        self._run(f"xdotool mousemove {x0} {y0} sleep 0.4 mousedown 2 sleep 0.3 {steps} mouseup 2; sleep 0.4")
+
+    def pointer(self) -> tuple[int, int]:
+        """Where the pointer is, also when Blender has put it there."""
+        found = dict(line.split("=") for line in self._run("xdotool getmouselocation --shell").split())
+        return int(found["X"]), int(found["Y"])
+
     def key(self, *keys: str) -> None:
         for key in keys:
             self._run(f"xdotool key {key}; sleep 0.4")

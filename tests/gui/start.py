@@ -3,13 +3,16 @@
 And a window into Blender: `state.json` says, twice a second, what the clicks have brought about.
 """
 
+import importlib
 import json
+import math
 import os
 
 import bpy
 
 ADDON = "bl_ext.user_default.emo_avatar"
 TAB = "Emo Avatar"
+EMOTIONS = ("happy", "sad", "angry", "disgust", "fear", "surprised")
 
 drawn: set[str] = set()
 
@@ -52,21 +55,38 @@ def curves(avatar: bpy.types.Object) -> list[bpy.types.FCurve]:
     return [curve for bag in bags if bag is not None for curve in bag.fcurves]
 
 
+def sliders(avatar: bpy.types.Object) -> dict[str, float]:
+    return {name: round(getattr(avatar.emo_avatar, name), 3) for name in EMOTIONS}
+
+
 def tell() -> float:
     """What the test waits for."""
     scene = bpy.context.scene
-    avatar = next((thing for thing in scene.objects if thing.emo_avatar.kind != "none"), None)
-    sliders = {name: getattr(avatar.emo_avatar, name) for name in ("happy", "sad", "surprised")} if avatar else {}
+    avatars = [thing for thing in scene.objects if thing.emo_avatar.kind != "none"]
+    avatar = next(iter(avatars), None)
     keyed = curves(avatar) if avatar else []
+    happy = next((curve for curve in keyed if curve.data_path == "emo_avatar.happy"), None)
+    area = next(area for area in bpy.context.window_manager.windows[0].screen.areas if area.type == "VIEW_3D")
+    session = importlib.import_module(f"{ADDON}.emo_avatar_addon.link.session")
     state = {
         "frame": scene.frame_current,
+        "end": scene.frame_end,
         "playing": bpy.context.window_manager.windows[0].screen.is_animation_playing,
         "splats": scene.emo_avatar_view.show_splats,
         "engine": scene.render.engine,
         "view_transform": scene.view_settings.view_transform,
         "camera": scene.camera.name if scene.camera else "",
-        "sliders": {name: round(value, 3) for name, value in sliders.items()},
+        "avatars": {each.name: sliders(each) for each in avatars},
+        "places": {each.name: round(each.location.x, 3) for each in avatars},
+        "sliders": sliders(avatar) if avatar else {},
+        "jaw": math.degrees(avatar.pose.bones["jaw"].rotation_quaternion.angle) if avatar else 0.0,
         "keyed": [point.co[0] for point in keyed[0].keyframe_points] if keyed else [],
+        "happy": {int(point.co[0]): round(point.co[1], 3) for point in happy.keyframe_points} if happy else {},
+        "baked": bool(avatar and "emo_avatar_baked" in avatar),
+        "shading": area.spaces[0].shading.type,
+        "looked_at": [round(part, 1) for part in area.spaces[0].region_3d.view_location[:2]],
+        "turned": [round(part, 3) for part in area.spaces[0].region_3d.view_rotation],
+        "backend": session.current().health.state.name,
         "saved": not bpy.data.is_dirty,
         "panels": open_panels(),
     }
