@@ -16,7 +16,6 @@ from PIL import Image
 from screen import Screen
 from steps import (
     BUILDING,
-    MENU,
     SIDEBAR,
     TIMELINE,
     VIEW,
@@ -32,6 +31,8 @@ from steps import (
 )
 
 NOBODY = dict.fromkeys(("happy", "sad", "angry", "disgust", "fear", "surprised"), 0.0)
+FILES = (100, 0, 300, 720)  # the file browser's window: its left column
+FORMATS = (1050, 40, 290, 400)  # and its right one
 STANDS = (100, 200, 800, 650)  # where the avatar is seen: x, y, width, height
 
 
@@ -142,12 +143,13 @@ def test_exports_by_the_dialog(screen: Screen, folder: Path) -> None:
 
     def export(kind: str | None) -> None:
         screen.click_at(1150, y + 34)
-        screen.find("Export Avatars", wait=MENU)
+        screen.find("Bookmarks", FILES)
         if kind is not None:
-            screen.click("FLAME", wait=MENU, in_menu=True)
-            screen.click(kind, wait=MENU, in_menu=True)
+            screen.click("FLAME", FORMATS)
+            screen.click(kind, FORMATS, in_menu=True)
         screen.shot(f"14-export-{kind or 'FLAME'}")
-        screen.click("Export Avatars", wait=MENU)
+        screen.move(700, 600)
+        screen.key("Return")  # as the blue button
 
     for kind, name in ((None, "scene.npz"), ("glTF", "scene.glb")):
         written = folder / name
