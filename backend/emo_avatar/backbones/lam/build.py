@@ -36,7 +36,10 @@ Progress = Callable[[float, str], None]
 
 WHITE = 1.0  # behind the person in the picture that the network sees, as the authors have it
 SOLID = 0.1  # opacity; LAM's skin is made of many translucent layers
-ABOVE_TRUST = 0.5  # in what the photograph shows of Gaussians above scalp and neck
+ABOVE_TRUST = 0.3  # in what the photograph shows of Gaussians above scalp and neck
+EAR_TRUST = 0.3
+HAZE = 0.06  # opacity below which a Gaussian is left out: remains of what training has dissolved
+FREE = 0.6  # trust from which refinement may change more of a Gaussian than its colour
 NEVER = 1e6  # a limit on distortion that nothing reaches
 
 
@@ -113,8 +116,11 @@ def _grown(portrait: TrackedPortrait, head: HeadData, loaded: Loaded) -> _Made:
         weights = torch.zeros(1, len(model.emotion.table), device=device)
         out = model.grow(tokens, seen, Ground.of(sites, device), weights)
         gaussians = gaussians_of(out, seen.points[0], 0).to("cpu")
+        gaussians = replace(gaussians, opacities=torch.where(gaussians.opacities > HAZE, gaussians.opacities, 0.0))
     # Above the skin a photograph shows hair and clothes, if not so surely those of one height.
-    trusted = seen.seen[0].cpu().numpy() * np.where(sites.height > 0, ABOVE_TRUST, 1)
+    # What an ear hides of itself, and hair of it, one mesh for all does not know.
+    trusted = seen.seen[0].cpu().numpy() ** 2 * np.where(sites.height > 0, ABOVE_TRUST, 1)
+    trusted *= np.where(head.regions["ears"][sites.corners].any(1), EAR_TRUST, 1)
     return _Made(stance, gaussians, sites.face, tokens[0].cpu().numpy(), trusted.astype(np.float32))
 
 
@@ -127,7 +133,7 @@ def _refined(
     resting, posed = (torch.from_numpy(a) for a in (made.stance.neutral, made.stance.vertices))
     world = pose(bind(made.gaussians, binding, resting, faces), binding, posed, faces)
     rgb = (SH_C0 * world.sh[:, 0] + 0.5).numpy()
-    layer = np.where(made.trusted > 0, Layer.DETAIL, Layer.TEXEL).astype(np.int8)
+    layer = np.where(made.trusted > FREE, Layer.DETAIL, Layer.TEXEL).astype(np.int8)
     means, quats, scales, opacities = (x.numpy() for x in (world.means, world.quats, world.scales, world.opacities))
     splats = Splats(made.face, means, quats, scales, opacities, rgb, layer)
     clean = clean_foreground(portrait.rgb / np.float32(255), portrait.matte)
