@@ -158,6 +158,7 @@ def test_exports_by_the_dialog(screen: Screen, folder: Path) -> None:
     with open(folder / "scene.glb", "rb") as file:
         magic, _, length = struct.unpack("<4sII", file.read(12))
     assert magic == b"glTF" and length == (folder / "scene.glb").stat().st_size
+    time.sleep(5)  # the bar of the export goes, and all panels move up
     set_panel(screen, folder, "Export", "EMOAVATAR_PT_export", is_open=False)
 
 
@@ -168,6 +169,7 @@ def test_without_the_backend_nothing_is_lost(
     screen.key("Escape")
     backend["process"].kill()
     set_frame(screen, folder, 5)
+    set_panel(screen, folder, "Emotions", "EMOAVATAR_PT_emotions")
     set_slider(screen, folder, lambda: screen.find("Sad", SIDEBAR), "sad", 0.5)  # what has gone wrong moves it down
     screen.find("Edits are not shown", SIDEBAR)
     screen.shot("09-backend-lost")
