@@ -6,7 +6,7 @@ import bpy
 import numpy as np
 
 from ..errors import AddonError
-from ..timeline import bake, evaluation, playing
+from ..timeline import bake, evaluation, playing, sampling
 from .avatar import AvatarOperator, targets
 
 
@@ -38,12 +38,15 @@ class EMOAVATAR_OT_bake(AvatarOperator):
             end = scene.frame_end
         if end < start:
             raise AddonError("The last frame comes before the first.")
+        if end - start >= evaluation.LONGEST:
+            raise AddonError(f"{end - start + 1} frames are too many to bake; {evaluation.LONGEST} is the most.")
         chosen = targets(context)
         for avatar in chosen:
             if bake.is_baked(avatar):
                 bake.unbake(avatar)
-            evaluation.mark(avatar)
+            evaluation.reach_range(avatar, start, end)
         evaluation.settle()
+        evaluation.retreat()
         for avatar in chosen:
             if why := playing.trouble(avatar):
                 raise AddonError(f"{avatar.name} cannot be baked, its keys are not evaluated. {why}")
@@ -52,7 +55,10 @@ class EMOAVATAR_OT_bake(AvatarOperator):
             seen = playing.evaluated(avatar)
             if seen is None:
                 raise AddonError(f"{avatar.name} has not been evaluated yet.")
-            count += bake.bake(avatar, seen, np.arange(start, end + 1), self.simplify)
+            if start not in seen or end not in seen:
+                raise AddonError("Those frames are too far from the current one: go to a frame between them first.")
+            frames = np.arange(start, end + 1)
+            count += bake.bake(avatar, seen, frames, self.simplify, sampling.time_stretch(scene))
         self.say("Baked {count} curves over {frames} frames", count=count, frames=end - start + 1)
 
 

@@ -35,11 +35,14 @@ def baked_range(avatar: bpy.types.Object) -> tuple[int, int]:
     return note["start"], note["end"]
 
 
-def bake(avatar: bpy.types.Object, track: Track, frames: np.ndarray, simplify: bool = True) -> int:
+def bake(
+    avatar: bpy.types.Object, track: Track, frames: np.ndarray, simplify: bool = True, stretch: float = 1.0
+) -> int:
     """Key shape keys and bones at `frames [T]` and return the number of curves.
 
     One action holds it all where actions have slots (4.4), else the shape keys get one of their own. With `simplify` a
-    curve that never changes has one key, and what stays at rest has none. Bones keyed by the artist keep their keys.
+    curve that never changes has one key, and what stays at rest has none. `stretch` is the time remapping of the scene.
+    Bones keyed by the artist keep their keys.
     Raises AddonError when curves of a library cannot be changed.
     """
     key = avatar.emo_avatar.head.data.shape_keys
@@ -52,6 +55,7 @@ def bake(avatar: bpy.types.Object, track: Track, frames: np.ndarray, simplify: b
         _make_own(owner)
     made = [curves.channels(owner) is None for owner in (avatar, key)]
     rows = [track.values(float(frame)) for frame in frames]
+    at = frames * stretch
     head_object.apply(avatar, *rows[0])  # what is left without keys stands as in the first frame
     bones = curves.ensure_channels(avatar, avatar.name)
     faces = curves.ensure_channels(key, f"{avatar.name} Face", avatar.animation_data.action if curves.SLOTS else None)
@@ -61,7 +65,7 @@ def bake(avatar: bpy.types.Object, track: Track, frames: np.ndarray, simplify: b
     for name, values in zip(head_object.SHAPE_KEYS, shape_keys.T, strict=True):
         path = f'key_blocks["{name}"].value'
         if path not in driven:
-            count += _write(faces, path, 0, frames, values, 0.0, simplify)
+            count += _write(faces, path, 0, at, values, 0.0, simplify)
     quaternions = np.stack([values.quaternions[row] for values, row in rows]).astype(float)  # [T, 5, 4]
     quaternions = _unwound(quaternions)
     locations = np.stack([values.locations[row] for values, row in rows])  # [T, 5, 3]
@@ -75,7 +79,7 @@ def bake(avatar: bpy.types.Object, track: Track, frames: np.ndarray, simplify: b
             if any(bones.find(path, i) for i in range(len(rest))):
                 continue
             for i, at_rest in enumerate(rest):
-                count += _write(bones, path, i, frames, values[:, i], at_rest, simplify)
+                count += _write(bones, path, i, at, values[:, i], at_rest, simplify)
     avatar[_NOTE] = json.dumps({"start": int(frames[0]), "end": int(frames[-1]), "made": made})
     return count
 

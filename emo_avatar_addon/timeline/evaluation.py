@@ -28,6 +28,7 @@ from .playing import Entry, entries
 from .track import Track
 
 REACH = 100  # frames that are evaluated at once outside of the scene's range
+NEAR = 2_000  # frames that the scene's range and a preview range may span to be evaluated together
 LONGEST = 20_000  # frames that are evaluated at once: of a longer range those about the current frame
 RENDER_POLL = 0.25  # seconds
 
@@ -85,6 +86,12 @@ def reach(scene: bpy.types.Scene, frame: int) -> bool:
         entry.reach = min(frame, scene.frame_start), max(frame + REACH, scene.frame_end)
         mark(avatar, scene=scene)
     return bool(beyond)
+
+
+def reach_range(avatar: bpy.types.Object, first: int, last: int) -> None:
+    """Have an avatar evaluated from one frame to another as well, until `retreat`."""
+    mark(avatar)
+    entries[avatar.session_uid].reach = first, last
 
 
 def retreat() -> None:
@@ -236,10 +243,14 @@ def _scene_of(entry: Entry, avatar: bpy.types.Object) -> bpy.types.Scene | None:
 
 
 def _frames(scene: bpy.types.Scene, entry: Entry, frame: float) -> np.ndarray:  # [T]
-    """The frames to evaluate: the scene's range, and what is rendered beside it. Of a very long range a part, which
-    stays where it is for as long as the current frame is in it."""
+    """The frames to evaluate: the scene's range, a preview range near it, and what is rendered beside it. Of a very
+    long range a part, which stays where it is for as long as the current frame is in it."""
     first, last = entry.reach or (scene.frame_start, scene.frame_end)
     first, last = min(first, scene.frame_start), max(last, scene.frame_end)
+    if scene.use_preview_range:
+        with_preview = min(first, scene.frame_preview_start), max(last, scene.frame_preview_end)
+        if with_preview[1] - with_preview[0] < NEAR:
+            first, last = with_preview
     if last - first >= LONGEST:
         start = int(frame) - LONGEST // 2
         if entry.track is not None and len(entry.track) == LONGEST and frame in entry.track:

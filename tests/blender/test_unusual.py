@@ -121,6 +121,38 @@ def test_two_scenes_with_ranges_of_their_own(scene, yawn):
     assert open_jaw(yawn) == pytest.approx(widest, abs=1e-4)
 
 
+def test_bake_under_time_remapping_and_beyond_the_scenes_range(scene, yawn):
+    scene.render.frame_map_old, scene.render.frame_map_new = 100, 200
+    bpy.context.view_layer.objects.active = yawn
+    bpy.ops.emo_avatar.bake(start=1, end=60)
+    shown = {}
+    for frame in (20, 40, 60):
+        scene.frame_set(frame)
+        shown[frame] = open_jaw(yawn)
+    assert shown[40] > 0.3 and 0.3 * shown[40] < shown[20] < 0.8 * shown[40] and shown[60] < 0.8 * shown[40]
+    bpy.ops.emo_avatar.unbake()
+    scene.frame_end = 60
+    evaluation.mark(yawn)
+    settle()
+    for frame, expected in shown.items():
+        scene.frame_set(frame)
+        assert open_jaw(yawn) == pytest.approx(expected, abs=1e-4)
+    with pytest.raises(RuntimeError, match="too many"):
+        bpy.ops.emo_avatar.bake(start=1, end=100_000)
+
+
+def test_preview_range_outside_of_the_scenes(scene, yawn):
+    scene.use_preview_range, scene.frame_preview_start, scene.frame_preview_end = True, 30, 60
+    evaluation.mark(yawn)
+    settle()
+    seen = playing.evaluated(yawn)
+    assert (seen.start, seen.end) == (1, 60)
+    scene.frame_preview_end = 500_000
+    evaluation.mark(yawn)
+    settle()
+    assert playing.evaluated(yawn).end == 20
+
+
 def test_range_that_is_too_long_to_be_evaluated_at_once(scene, yawn):
     scene.frame_end = 100_000
     evaluation.mark(yawn)
