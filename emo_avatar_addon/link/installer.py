@@ -81,7 +81,7 @@ class Installation:
 
 
 def plan(root: Path, bundle: Path, python: Interpreter, device: str) -> Plan:
-    """`bundle` is the folder of the extension. `AddonError` when this Python or this disk will not do."""
+    """`bundle` is the folder of the extension. `AddonError` when this Python will not do."""
     if python.objection:
         raise AddonError(python.objection)
     if device == "cuda" and sys.platform == "darwin":
@@ -94,7 +94,7 @@ def plan(root: Path, bundle: Path, python: Interpreter, device: str) -> Plan:
     if device == "cuda" and sys.platform == "win32":
         indexes = tuple(_INDEX + cuda for cuda in ("cu130", "cu128", "cu126"))
     download, disk = SIZES_MB[device]
-    made = Plan(
+    return Plan(
         root=root,
         python=python,
         device=device,
@@ -115,8 +115,6 @@ def plan(root: Path, bundle: Path, python: Interpreter, device: str) -> Plan:
             ),
         ),
     )
-    _check_disk(made)
-    return made
 
 
 def installed(root: Path) -> Installation | None:
@@ -168,7 +166,6 @@ def install(plan: Plan, report: Report) -> Installation:
 
     Either way nothing of it is left then but the log and finished downloads, which make the next try quick.
     """
-    _check_disk(plan)
     with _alone(plan.root):
         return _install(plan, report)
 
@@ -176,10 +173,11 @@ def install(plan: Plan, report: Report) -> Installation:
 def _install(plan: Plan, report: Report) -> Installation:
     before = installed(plan.root)
     _sweep(plan.root, keep=before)
+    _check_disk(plan)
     numbers = [int(path.name.rpartition("-")[2]) for path in plan.root.glob("backend-*")]
     folder = plan.root / f"backend-{max(numbers, default=0) + 1}"
     try:
-        with (plan.root / _LOG).open("w", encoding="utf-8") as log:
+        with (plan.root / _LOG).open("w", encoding="utf-8", buffering=1) as log:  # *Log* shows it meanwhile
             _fill(plan, folder, _Runner(plan, folder, log, report))
         location = Spawned(_python_of(folder), cache=models_folder(plan.root))
         device = self_test(location, lambda _, doing: report(0.95, f"Self-test: {doing}"))

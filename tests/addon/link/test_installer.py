@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -113,10 +114,13 @@ def test_cancelled_leaves_nothing_but_the_one_before(plan, before, when, monkeyp
 
     def report(fraction, doing):
         if doing.startswith(when):
+            logs.append(installer.install_log(plan.root))
             raise Cancelled
 
+    logs = []
     with pytest.raises(Cancelled):
         installer.install(plan, report)
+    assert logs[0].splitlines()[-1].startswith("$ ")  # it can be looked at while it is written
     assert installer.installed(plan.root) == before and before.is_whole
     assert set(left_in(plan)) - {"downloads"} == {"backend-3", "backend.json", "install.log"}
 
@@ -225,7 +229,24 @@ def test_a_damaged_pointer_is_no_installation(tmp_path, text):
 def test_too_small_a_disk_is_told_before_the_work(plan):
     with pytest.raises(AddonError, match="needs 10000.6 GB on the disk"):
         installer.install(dataclasses.replace(plan, disk_mb=10_000_000), lambda fraction, doing: None)
-    assert not plan.root.exists()
+    assert left_in(plan) == []
+
+
+def test_what_was_left_makes_room_before_the_disk_is_looked_at(plan, monkeypatch):
+    (plan.root / "backend-1").mkdir(parents=True)
+
+    def usage(folder):
+        free = 0 if (plan.root / "backend-1").exists() else 10**13
+        return types.SimpleNamespace(free=free)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    with pytest.raises(Cancelled):
+        installer.install(plan, cancel)
+    assert not (plan.root / "backend-1").exists()
+
+
+def cancel(fraction, doing):
+    raise Cancelled
 
 
 def test_plans_of_this_repository(tmp_path, python):
