@@ -19,7 +19,7 @@ TEXEL_SIGMA = (
     0.95  # standard deviation in spacings: the voids of a Poisson set are as wide as a spacing, and must not show
 )
 LEAST_SIGMA = 0.0003  # metres, of texels at the rims of eyes and mouth, that they do not cover what shows between
-LID_OVERLAP = 1.4  # more of it on the lids, which unfold unevenly
+LID_OVERLAP = 1.7  # more of it on the lids, which unfold unevenly
 TEXEL_THICKNESS = 0.2  # of that deviation
 TEXEL_OPACITY = 0.99
 # Metres that texels lie behind the pixels, so that those show: on a slope as far as a texel of one pixel reaches before

@@ -124,10 +124,10 @@ def complete_skin(prepared: PreparedHead, seen: Observation) -> np.ndarray:  # -
     fill[ears] = grow(prepared, evidence, weight, outer)[ears]
     sharp = np.where(own >= other, seen.sharpness * outer, MIRROR_TRUST * seen.sharpness[texels.mirror])[:, None]
     sharp[prepared.on_face["lids"][texels.face]] = 0  # an open eye's lid is all crease and shadow
-    return sharp * evidence + (1 - sharp) * (fill + _grain(prepared, seen, fill))
+    return sharp * evidence + (1 - sharp) * (fill + grain(prepared, seen, fill))
 
 
-def _grain(prepared: PreparedHead, seen: Observation, fill: np.ndarray) -> np.ndarray:  # [N, 3] -> [N, 3]
+def grain(prepared: PreparedHead, seen: Observation, fill: np.ndarray) -> np.ndarray:  # [N, 3] -> [N, 3]
     """What each texel may differ from its surroundings by, as texels of well seen skin do: pores and light on them."""
     on_face = prepared.on_face
     plain = on_face["face"] & prepared.outer & ~on_face["brows"] & ~on_face["lids"] & ~on_face["lips"]

@@ -18,6 +18,9 @@ SCLERA_FROM = 32.0  # degrees from the pupil's centre beyond which an eyeball is
 LEAST_SIGHTINGS = 4  # texels of a ring that must be seen for it to have a colour of its own
 WITHOUT_CATCHLIGHTS = 40  # percentile of a ring's colours
 IN_SHADE, CATCHLIGHT = 85, 97  # percentiles of the white's brightness under and over which it is shaded, or reflects
+# The upper lid shades the white under it, and more of that the further eyes are opened: by how much at most, and over
+# which degrees above the pupil.
+LID_SHADE, SHADED_BETWEEN = 0.38, (12.0, 50.0)
 REDNESS = 0.45  # share of the white's tint that is kept: what the corners and the rims of the lids lend it is too much
 # For eyes that are hidden or shut: pupil, iris, limbus, sclera.
 DEFAULT_ANGLES = (0.0, 9.0, 13.0, 25.0, 29.0, 34.0)
@@ -67,7 +70,15 @@ def eye_colours(
         centres = np.arange(len(rings)) * RING + RING / 2
         for channel in range(3):
             colour[own, channel] = np.interp(angle, centres, rings[:, channel])
+        colour[own] *= _under_lid(prepared, own, axes[EYES.index(name)])[:, None]
     return colour
+
+
+def _under_lid(prepared: PreparedHead, own: np.ndarray, axis: np.ndarray) -> np.ndarray:  # [M], [3] -> [M]
+    """What the upper lid's shade leaves of the light on texels of an eye with its pupil at ``axis``."""
+    above = np.degrees(np.arcsin(np.clip(_directions(prepared, own)[:, 1], -1, 1)) - np.arcsin(axis[1]))
+    low, high = SHADED_BETWEEN
+    return 1 - LID_SHADE * np.clip((above - low) / (high - low), 0, 1)
 
 
 def off_axis(prepared: PreparedHead, axes: np.ndarray, texels: np.ndarray) -> np.ndarray:  # [2, 3], [M] -> [M] degrees

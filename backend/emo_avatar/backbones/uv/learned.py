@@ -115,7 +115,7 @@ class Places:
 
     uv: Tensor  # [N, 2] v up
     outer: Tensor  # [N] 1 on skin and scalp that face the world, else 0
-    hidden: Tensor  # [N] in [0, 1], outer surface that the photograph does not show
+    hidden: Tensor  # [N] in [0, 1], outer surface that the photograph does not show; lids are drawn (`lids.py`)
     reach: Tensor  # [N] in [0, 1], skin that emotions colour
 
 
@@ -125,8 +125,9 @@ def places_of(prepared: PreparedHead, maps: PortraitMaps, face: np.ndarray, bary
     uv = torch.from_numpy((head.uv[head.uv_faces[face]] * barycentric[:, :, None]).sum(1).astype(np.float32))
     said = sample(maps.channels()[[4, 6]], uv)  # sharpness, hair
     smooth = (grid_of(prepared).reach[head.faces[face]] * barycentric).sum(1)
-    outer, reach = (torch.from_numpy(x.astype(np.float32)) for x in (prepared.outer[face], smooth))
-    return Places(uv, outer, outer * (1 - said[:, 0]), outer * reach * (1 - said[:, 1]))
+    masks = (prepared.outer[face], smooth, ~prepared.on_face["lids"][face])
+    outer, reach, learned = (torch.from_numpy(x.astype(np.float32)) for x in masks)
+    return Places(uv, outer, outer * learned * (1 - said[:, 0]), outer * reach * (1 - said[:, 1]))
 
 
 def complete(

@@ -9,7 +9,7 @@ from emo_avatar.backbones.uv.attributes import detail_splats, pixel_share, texel
 from emo_avatar.backbones.uv.complete import Observation, clear_of_occluder, complete_hair, complete_skin, observe
 from emo_avatar.backbones.uv.eyes import eye_axes, eye_colours
 from emo_avatar.backbones.uv.hull import CORRECTION, MAX_THICKNESS, hair_vertices, inflate_scalp, skull_centre
-from emo_avatar.backbones.uv.lids import carry_lashes, lash_colour, lash_line
+from emo_avatar.backbones.uv.lids import carry_lashes, lash_colour, lash_line, lid_colours
 from emo_avatar.backbones.uv.masks import blurred, nearest
 from emo_avatar.backbones.uv.mouth import mark_gap, mouth_colours, teeth_splats, visible_teeth
 from emo_avatar.backbones.uv.outline import fit_outline
@@ -69,6 +69,7 @@ def project(
     hair = np.where(on_neck, hanging, labels.hair)  # nothing else on a neck is hair, as much as it may look like it
     seen = observe(prepared, points, landmarks, under_hair, hull, rgb, alpha, hair)
     colour = complete_skin(prepared, seen)
+    colour = lid_colours(prepared, seen, colour)
     colour = lash_line(prepared, colour, lash_colour(rgb, hull, prepared))
     centre = camera.project(skull_centre(vertices, head)[None])[0][0]
     colour = complete_hair(seen, colour, rgb, labels.hair * (alpha > 0.9), centre)

@@ -20,6 +20,7 @@ HAIR_ROUNDING, TORSO_ROUNDING = 0.03, 0.10  # metres: radius of the edge that a 
 BEHIND_EARS = 0.008  # metres that loose hair hangs behind the middle of the ears
 LOCK_BEFORE_TORSO = 0.008  # metres
 LOCK_BEFORE_SKIN = 0.003  # metres
+FRINGE = 3.0  # pixels: what of hair is so near to bare skin is a matte's fringe, not a lock that hangs behind a jaw
 NARROW = 6  # pixels: half the width of a band of hair along the mesh that belongs to it, such as a beard's edge
 SEAM = 0.022  # metres over which a sheet leaves the depth of the surface that it touches
 VISIBLE_ALPHA, SOLID_ALPHA = 0.08, 0.9
@@ -79,7 +80,8 @@ def sheet_of(view: MeshView, alpha: np.ndarray, labels: Segmentation, head: Head
     share = labels.probability
     off = ~view.covered & person
     on_hair = share[nearest[0], nearest[1], 1] > 0.5  # where the surface ends in bare skin, the hair is behind it
-    narrow = off & (share[..., 1] > 0.5) & on_hair & ~grown(worn(off, NARROW), NARROW) & (to_mesh < 2 * NARROW)
+    sliver = off & ~grown(worn(off, NARROW), NARROW) & (to_mesh < 2 * NARROW)
+    narrow = sliver & (share[..., 1] > 0.5) & (on_hair | (to_mesh < FRINGE))
     # What hangs beside a jaw lies far behind it: between the two there is nothing, and no slope of single pixels.
     hanging = np.maximum(share[..., 1] + share[..., 2], 1e-6)
     loose = blurred((share[..., 1] * hair + share[..., 2] * torso) / hanging, 1.5)

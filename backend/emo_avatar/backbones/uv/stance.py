@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from emo_avatar.avatar.personal import expression_shift, lid_travel, personal_head
+from emo_avatar.avatar.personal import expression_shift, lid_shift, personal_head
 from emo_avatar.head.arkit import arkit_from_flame, flame_from_arkit
 from emo_avatar.head.data import HeadData
 from emo_avatar.head.model import HeadModel, head_model, rotation_matrices
@@ -82,8 +82,7 @@ class Stance:
 
         As a `HeadModel` of `person` has it, without making that head: what its lids travel more is an offset.
         """
-        more = lid_travel(self.head, self.neutral)[:, None] - 1
-        offset = self.static_offset + more * expression_shift(self.head, pose.expression[0])
+        offset = self.static_offset + lid_shift(self.head, self.neutral, pose.expression[0]).astype(np.float32)
         with torch.no_grad():
             arguments = {name: torch.from_numpy(getattr(pose, name)) for name in FRAME_FIELDS}
             return self.model(static_offset=torch.from_numpy(offset)[None], **arguments).vertices[0].numpy()
