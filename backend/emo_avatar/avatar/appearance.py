@@ -2,8 +2,8 @@
 
 A photograph's light and folds are baked into the Gaussians' colours. Where an expression turns the surface, the colours
 follow the change of a soft frontal light on its normal; where it shortens the surface, folds darken it along the lines
-in which skin folds, and the photo's own folds lighten when they unfold; where it distorts the surface far beyond what
-the photo showed, the photo's pixels fade and the completed texels below show.
+in which skin folds, and the photo's own folds, as they were measured, go when they unfold; where it distorts the
+surface far beyond what the photo showed, the photo's pixels fade and the completed texels below show.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from emo_avatar.avatar.shading import NUMBERS, fold, light_on, saturation, skin_
 from emo_avatar.render.splat.compiled import kernel
 
 FADE_FROM = 0.7  # of the limit on their distortion, from where photo pixels fade
+BESIDE_LINES = 0.1  # depth by which skin beside the lines of the map takes part in the photo's folds
 _TINY = 1e-9
 _THIRD = np.float32(1 / 3)
 _GREY = np.float32(0.5 / SH_C0)  # what a degree-0 coefficient of zero stands for, in units of the coefficient
@@ -34,6 +35,9 @@ class SkinAppearance:
     barycentric: np.ndarray  # [N, 3] float32, where over its triangle each Gaussian lies
     folds: np.ndarray  # [N, 3] uint8, how deep skin folds there: level, upright and slanted folds
     detail: np.ndarray  # [N] how readily Gaussians fade when the surface around them is distorted; 1: at its limit
+    # [N, 4] int8, in hundredths: the log of what the folds of the photo's own expression do to each colour, and how far
+    # that was measured; None: nowhere, and it is assumed
+    unfolding: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,13 @@ class SkinModulator:
         self._photo = _planar(appearance.photo, faces)[0]
         self._neutral, self._directions = _planar(appearance.neutral, faces)
         self._in_photo = self._response(appearance.photo)
+        unmeasured = np.zeros((len(binding), 4), np.int8)
+        self._unfolding = unmeasured if appearance.unfolding is None else appearance.unfolding
+
+    @property
+    def folding_in_photo(self) -> np.ndarray:  # [V, 3]
+        """How far level, upright and slanted folds are drawn in the photo, in [0, 1], against the face at rest."""
+        return self._in_photo.folding
 
     def __call__(self, gaussians: Gaussians, vertices: torch.Tensor) -> Gaussians:
         """The same Gaussians with the colours and opacities that they have on the deformed, unturned ``vertices``."""
@@ -61,7 +72,7 @@ class SkinModulator:
         strength, sh = _on_gaussians(
             NUMBERS, now.strain, now.light, now.folding, self._in_photo.light, self._in_photo.folding,
             self._faces, self._binding, look.shaded, look.barycentric, look.folds, look.detail.astype(np.float32),
-            gaussians.sh.cpu().numpy(),
+            self._unfolding, gaussians.sh.cpu().numpy(),
         )  # fmt: skip
         device = gaussians.device
         opacities = gaussians.opacities * torch.from_numpy(strength).to(device)
@@ -161,7 +172,20 @@ def _principal(d1, d2, rest, first, second):
 
 @kernel
 def _on_gaussians(
-    skin, strain, light, folding, photo_light, photo_folding, faces, binding, shaded, barycentric, folds, detail, sh
+    skin,
+    strain,
+    light,
+    folding,
+    photo_light,
+    photo_folding,
+    faces,
+    binding,
+    shaded,
+    barycentric,
+    folds,
+    detail,
+    unfolding,
+    sh,
 ):
     """The factor on the opacity of each Gaussian, and its harmonics with light and folds on them."""
     n, one = binding.shape[0], np.float32(1)
@@ -176,13 +200,14 @@ def _on_gaussians(
             strength[i] = min(max(left, np.float32(0)), np.float32(1))
         if not shaded[t]:
             continue
-        lit = photo_lit = deepest = photo_deepest = np.float32(0)
+        lit = photo_lit = deepest = photo_deepest = drawn = photo_drawn = np.float32(0)
+        measured = np.float32(0.01) * unfolding[i, 3]
         for c in range(3):
             lit += barycentric[i, c] * light[faces[t, c]]
             photo_lit += barycentric[i, c] * photo_light[faces[t, c]]
         for k in range(3):
             depth = folds[i, k] * np.float32(1 / 255)
-            if depth == 0:
+            if depth == 0 and measured == 0:
                 continue
             now = in_photo = np.float32(0)
             for c in range(3):
@@ -190,6 +215,10 @@ def _on_gaussians(
                 in_photo += barycentric[i, c] * photo_folding[faces[t, c], k]
             deepest = max(deepest, depth * now)
             photo_deepest = max(photo_deepest, depth * in_photo)
+            drawn = max(drawn, (depth + np.float32(BESIDE_LINES)) * now)
+            photo_drawn = max(photo_drawn, (depth + np.float32(BESIDE_LINES)) * in_photo)
+        if deepest < photo_deepest:  # what was measured is not assumed as well
+            deepest += measured * (photo_deepest - deepest)
         gain = skin_gain(skin, photo_lit, lit, photo_deepest, deepest)
         vivid = saturation(skin, gain)
         for k in range(sh.shape[1]):
@@ -198,4 +227,11 @@ def _on_gaussians(
                 changed[i, k, c] = gain * (mean + vivid * (sh[i, k, c] - mean))
         for c in range(3):
             changed[i, 0, c] += (gain - one) * _GREY  # the colour, not its offset from grey, is scaled
+        if measured > 0 and drawn < photo_drawn:
+            gone = (one - drawn / photo_drawn) * np.float32(0.01)
+            for c in range(3):
+                more = np.exp(-gone * unfolding[i, c]) - one
+                for k in range(sh.shape[1]):
+                    changed[i, k, c] += more * changed[i, k, c]
+                changed[i, 0, c] += more * _GREY
     return strength, changed

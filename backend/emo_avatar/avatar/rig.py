@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
@@ -92,7 +92,8 @@ class FlameRig:
     def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         settings, arrays = head_to_arrays(self.head)
         own = {"shape": self.shape, "static_offset": self.static_offset, "binding": self.binding}
-        own |= {f"appearance.{field.name}": getattr(self.appearance, field.name) for field in fields(SkinAppearance)}
+        look = {field.name: getattr(self.appearance, field.name) for field in fields(SkinAppearance)}
+        own |= {f"appearance.{name}": array for name, array in look.items() if array is not None}
         return {"head": settings}, own | {f"head.{name}": array for name, array in arrays.items()}
 
     @classmethod
@@ -104,11 +105,15 @@ class FlameRig:
             raise ValueError("the identity does not fit the head")
         if binding.shape != (n_gaussians,) or not np.isin(binding, np.arange(len(head.faces))).all():
             raise ValueError("the binding does not fit the head's triangles")
-        appearance = SkinAppearance(*(arrays[f"appearance.{field.name}"] for field in fields(SkinAppearance)))
+        look = {k.removeprefix("appearance."): v for k, v in arrays.items() if k.startswith("appearance.")}
+        unfolding = look.pop("unfolding", None)  # of which older files say nothing
+        appearance = SkinAppearance(**{f.name: look[f.name] for f in fields(SkinAppearance) if f.name != "unfolding"})
+        appearance = replace(appearance, unfolding=unfolding)
         n, f = n_gaussians, len(head.faces)
         expected = {"neutral": head.v_template.shape, "photo": head.v_template.shape, "shaded": (f,)}
         expected |= {"stretch_limit": (f,), "barycentric": (n, 3), "folds": (n, 3), "detail": (n,)}
-        if any(getattr(appearance, name).shape != expected[name] for name in expected):
+        fits = unfolding is None or (unfolding.shape == (n, 4) and unfolding.dtype == np.int8)
+        if not fits or any(getattr(appearance, name).shape != expected[name] for name in expected):
             raise ValueError("the appearance does not fit the Gaussians")
         return cls(
             head, shape.astype(np.float32), static_offset.astype(np.float32), binding.astype(np.int32), appearance

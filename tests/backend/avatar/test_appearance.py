@@ -93,3 +93,25 @@ def test_the_gain_is_one_without_change_and_bounded():
         depth = fold(NUMBERS, np.float32(rng.random()))
         assert skin_gain(NUMBERS, before, before, depth, depth) == pytest.approx(1.0) or before < 1e-3
         assert DARKEST - 1e-6 <= skin_gain(NUMBERS, before, after, np.float32(0), depth) <= BRIGHTEST + 1e-6
+
+
+def measured(n: int, log: float) -> np.ndarray:  # [N, 4] int8
+    return np.tile(np.array([100 * log] * 3 + [100], np.int8), (n, 1))
+
+
+def test_measured_marks_of_the_photo_go_as_it_unfolds_and_come_back(skin):
+    appearance = skin[0]
+    squeezed = appearance.neutral * np.array([0.6, 1, 1], np.float32)
+    marks = {"photo": squeezed, "unfolding": measured(len(skin[1]), -0.4)}
+    assert (shown(skin, squeezed, **marks) == shown(skin, squeezed, photo=squeezed)).all()
+    assert np.allclose(shown(skin, appearance.neutral, **marks), SKIN * np.exp(0.4), rtol=1e-3)
+    halfway = shown(skin, appearance.neutral * np.array([0.8, 1, 1], np.float32), **marks)
+    assert (halfway > SKIN + 0.01).all() and (halfway < SKIN * np.exp(0.4) - 0.01).all()
+
+
+def test_what_was_not_measured_is_assumed(skin):
+    squeezed = skin[0].neutral * np.array([0.6, 1, 1], np.float32)
+    nothing = np.zeros((len(skin[1]), 4), np.int8)
+    rest = skin[0].neutral
+    assert (shown(skin, rest, photo=squeezed, unfolding=nothing) == shown(skin, rest, photo=squeezed)).all()
+    assert (shown(skin, rest, photo=squeezed) > SKIN).all()

@@ -28,7 +28,8 @@ from emo_avatar.backbones.uv.refine import refined
 from emo_avatar.backbones.uv.slits import slit_shift
 from emo_avatar.backbones.uv.splats import Layer, Splats
 from emo_avatar.backbones.uv.stance import Stance
-from emo_avatar.backbones.uv.view import smooth_over_mesh
+from emo_avatar.backbones.uv.unfolding import marks_in_photo, unfolding_of
+from emo_avatar.backbones.uv.view import MeshView, smooth_over_mesh
 from emo_avatar.head.arkit import flame_from_arkit
 from emo_avatar.head.data import HeadData
 from emo_avatar.motion.flame_sequence import FlameSequence
@@ -80,7 +81,7 @@ def build_avatar(
         target = (1 - edge) * rgb + edge * photo_rgb
         report = lambda fraction: progress(0.25 + 0.75 * fraction, "refining")  # noqa: E731
         splats = refined(splats, portrait.camera, target, portrait.matte, trusted, refine, report)
-    return assembled(name, portrait, prepared, stance, splats, maps, skin).to(device)
+    return assembled(name, portrait, prepared, stance, splats, maps, skin, seen).to(device)
 
 
 def analysed(
@@ -103,19 +104,39 @@ def assembled(
     splats: Splats,
     maps: PortraitMaps | None = None,
     skin: SkinAppearance | None = None,
+    seen: Observation | None = None,
 ) -> Avatar:
     """Bind Gaussians that show the photo to the person in it; with ``maps``, emotions will colour the skin.
 
-    ``skin`` may be that of these Gaussians before they were refined or the person relaxed.
+    ``skin`` may be that of these Gaussians before they were refined or the person relaxed; with ``seen``,
+    what the photo shows of the head's texels, which then come first, the marks of its expression are measured.
     """
     skin = _skin(prepared, stance, splats) if skin is None else skin
     skin = replace(skin, neutral=stance.neutral, photo=stance.unturned)
+    if seen is not None:
+        skin = replace(skin, unfolding=_unfolding(portrait, prepared, stance, splats, skin, seen))
     local = _bound(prepared, stance, splats)
     rig = FlameRig(stance.person, stance.shape, stance.static_offset, splats.face, skin)
     photo = SourcePhoto(portrait.rgb, (portrait.matte * 255).astype(np.uint8), portrait.camera, stance.pose)
     framing = _framing(prepared, stance, splats, local)
     look = None if maps is None else UVLook(maps, _reach(prepared, maps, splats, skin.barycentric), rig, photo)
     return Avatar(name, "uv", rig, local, framing, photo, look)
+
+
+def _unfolding(
+    portrait: TrackedPortrait,
+    prepared: PreparedHead,
+    stance: Stance,
+    splats: Splats,
+    skin: SkinAppearance,
+    seen: Observation,
+) -> np.ndarray:  # [N, 4] int8
+    """What the folds of the photo's expression do to the Gaussians."""
+    shown = ~prepared.on_face["lashes"] & ~prepared.interior
+    view = MeshView.of(stance.vertices, prepared.head.faces, portrait.camera, shown)
+    folding = SkinModulator(skin, prepared.head.faces, splats.face).folding_in_photo
+    marks = marks_in_photo(prepared, view, folding, portrait.rgb / np.float32(255), portrait.matte)
+    return unfolding_of(prepared, splats, seen, marks, portrait.camera)
 
 
 def _bound(prepared: PreparedHead, stance: Stance, splats: Splats) -> Gaussians:
