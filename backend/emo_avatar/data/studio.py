@@ -121,11 +121,11 @@ def _enlarged(channel: Image.Image, size: int) -> np.ndarray:  # [size, size] wi
     return np.asarray(Image.fromarray(soft).resize((size, size), Image.Resampling.BICUBIC))
 
 
-def shoot(subject: Subject, frame: FlameSequence, weights: np.ndarray, setting: Setting) -> Shot:
+def shoot(subject: Subject, frame: FlameSequence, weights: np.ndarray, setting: Setting, *, bare: bool = False) -> Shot:
     """Photograph ``subject`` in the one ``frame``, feeling ``weights [6]``.
 
-    The frame holds the expression already; the weights say what the blood does. Linear in nothing but time: about 30 ms
-    for 256 pixels on one core.
+    The frame holds the expression already; the weights say what the blood does. A ``bare`` head is without hair,
+    clothes and lashes. Linear in nothing but time: about 30 ms for 256 pixels on one core.
     """
     if len(frame) != 1:
         raise ValueError(f"A shot is of one frame, not {len(frame)}.")
@@ -143,23 +143,25 @@ def shoot(subject: Subject, frame: FlameSequence, weights: np.ndarray, setting: 
     )
     drawn = look_of(open_head(), rounded=camera.width >= FINE_FROM)
     large = supersampled(camera)
-    worn = [hair.posed(head.v_template, vertices, joints[JOINTS.index("neck")]) for hair in subject.hair]
-    clothes = subject.clothes.moved(joints[JOINTS.index("global")])
+    fitted = () if bare else subject.hair
+    worn = [hair.posed(head.v_template, vertices, joints[JOINTS.index("neck")]) for hair in fitted]
     shadow = cast_shadow(drawn, head, vertices, large, setting.light, SHADOW_SIZE)
     for cards in worn:
         cast = rasterize_mesh(cards.vertices, cards.faces, shadow.camera, cards.casts).depth
         np.minimum(shadow.depth, cast, out=shadow.depth)
-    lashes = fit_lashes(vertices, large)
     seen = samples(drawn, head, vertices, large, appearance, setting.light, shadow, ~lash_faces())
     picture = np.zeros((large.height, large.width, 4), np.float32)
     picture[seen.rows, seen.columns, :3] = seen.light[: len(seen.rows)]
     picture[seen.rows, seen.columns, 3] = 1
-    lit = lit_share(clothes, shadow.camera, shadow.depth)
-    off_cloth = strand_light(clothes, large, setting.light, np.array(look.clothes.colour, np.float32), lit, shine=0.0)
-    draw_cards(clothes, off_cloth, large, seen.depth, picture)
-    lit = np.ones(len(lashes.vertices), np.float32)
-    off_lashes = strand_light(lashes, large, setting.light, look.lash_colour, lit, shine=0.3)
-    draw_cards(lashes, off_lashes, large, seen.depth, picture)
+    if not bare:
+        clothes, lashes = subject.clothes.moved(joints[JOINTS.index("global")]), fit_lashes(vertices, large)
+        lit = lit_share(clothes, shadow.camera, shadow.depth)
+        cloth = np.array(look.clothes.colour, np.float32)
+        off_cloth = strand_light(clothes, large, setting.light, cloth, lit, shine=0.0)
+        draw_cards(clothes, off_cloth, large, seen.depth, picture)
+        lit = np.ones(len(lashes.vertices), np.float32)
+        off_lashes = strand_light(lashes, large, setting.light, look.lash_colour, lit, shine=0.3)
+        draw_cards(lashes, off_lashes, large, seen.depth, picture)
     for cards in worn:
         lit = lit_share(cards, shadow.camera, shadow.depth)
         off_strands = strand_light(cards, large, setting.light, look.hair_colour.rgb, lit, look.hair_shine)

@@ -3,6 +3,11 @@
 Each source portrait goes through the analytic backbone, as a real one would, and what comes out of it is kept on disk.
 A step takes one, photographs the person anew from elsewhere, in the same light and (with emotion) in another mood with
 the true geometry of that mood, and compares what the avatar's texels look like there.
+
+What emotion adds is measured without the avatar's own faults in it: the same head, bald and of even skin, is
+photographed as it was in the portrait and as it is under the emotion, and from the ratio of the two is taken what the
+moving mesh does to colours by itself (`avatar.appearance`). What remains is blood, this person's own folds and this
+light, and the mood of the portrait, which goes when another comes.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 from torch import Tensor
 
 from emo_avatar.avatar.appearance import SkinAppearance
@@ -42,7 +48,7 @@ from emo_avatar.backbones.uv.network import Residuals, UVNetwork
 from emo_avatar.backbones.uv.prepared import prepare_head
 from emo_avatar.backbones.uv.view import MeshView, sample
 from emo_avatar.data.as_portrait import portrait_of
-from emo_avatar.data.studio import Setting, draw_setting, shoot
+from emo_avatar.data.studio import Setting, Shot, draw_setting, shoot
 from emo_avatar.data.subjects import Subject
 from emo_avatar.data.synchronised_shots import EmotionalSequence, draw_sequence
 from emo_avatar.emotion.recipes import RECIPES_PATH
@@ -61,15 +67,20 @@ Progress = Callable[[float, str], None]
 LEARNING_RATE, EMA = 7e-4, 0.99
 SOURCE_SIZE = 512  # pixels of source portraits, as the backbone takes them
 SOURCE_YAW = 28.0  # degrees that portraits are turned at most
+SAME_CAMERA = 0.5  # share of the moments that are seen by the portrait's camera
 NEUTRAL_SHARE = 0.35  # of the sources and of the targets under emotion
 SECONDS, FPS = 1.2, 25.0  # of what a person says
 STRENGTHS, STRENGTH_SHARES = (0.5, 1.0), (0.25, 0.75)  # of emotions
 # Weights of the loss' terms
-PHOTOMETRIC, GRADIENT, MASK, RESTRAINT, COMPLETION, EMOTION = 10.0, 0.5, 1.0, 1e-3, 1.0, 3.0
+PHOTOMETRIC, GRADIENT, MASK, RESTRAINT, COMPLETION, EMOTION = 10.0, 0.5, 1.0, 1e-3, 1.0, 5.0
 DARK = 0.04  # added to colours before their logarithm is taken: what is black has no hue
+EVEN = 1 / 64  # of the atlas' side, over which skin is made even
 FACING = 0.35  # cosine from which a photograph tells the colour of a texel
 DEPTH_SLACK = 0.002  # metres that a texel may lie behind what is seen at its pixel
 ROBUST = 0.05  # log colour, from which errors count linearly: texels beside edges are taken for their neighbours
+FELT = 3  # moods of a moment that one step learns from
+FELT_BY = ("folds.", "degree.", "response")  # the weights that say nothing at neutral
+BLEND = len(EMOTIONS)  # in place of one emotion's number: two of them mixed
 
 
 @dataclass(frozen=True)
@@ -114,11 +125,17 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Colours:
-    """What a photograph in some mood says of the texels' colours."""
+    """What texels' colours should be in some mood."""
 
     weights: np.ndarray  # [6] the mood
-    change: np.ndarray  # [N, 3] log of the factor between the analytic colours and the photograph's, where it
-    seen: np.ndarray  # [N] bool, shows them
+    change: np.ndarray  # [N, 3] log of a factor: neutral, on the analytic colours; else, what emotion adds to that
+    seen: np.ndarray  # [N] bool, where that is known
+
+    @classmethod
+    def of(cls, weights: np.ndarray, change: np.ndarray, seen: np.ndarray) -> Colours:
+        """Known where it is seen and a number: a texel's analytic colour may be none."""
+        numbers = np.isfinite(change).all(1)
+        return cls(weights, np.where(numbers[:, None], change, 0).astype(np.float32), seen & numbers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +147,7 @@ class View:
     camera: Camera
     rgb: np.ndarray  # [H, W, 3]
     covered: np.ndarray  # [H, W] bool, pixels of the head itself, not of hair beside it
-    colours: Colours
+    colours: Colours  # against the analytic ones, with hair and all
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,14 +173,16 @@ class DrawUV:
         seed = int(rng.integers(s.people))
         source = self.source(seed)
         if s.kept:
-            return UVBatch(source, self.kept(seed, int(rng.integers(s.kept)), source))
+            plain, *felt = self.kept(seed, int(rng.integers(s.kept)), source)
+            chosen = rng.choice(len(felt), min(FELT, len(felt)), replace=False)
+            return UVBatch(source, (plain, *(felt[k] for k in chosen)))
         person = studied(seed)
-        rig, moment = person.rig(source), person.moment(rng)
-        elsewhere = replace(draw_setting(rng, person.subject, s.size), light=person.setting.light)
-        moods = (None, int(rng.integers(len(EMOTIONS)))) if s.emotion else (None,)
-        views = [person.view(rig, source, *person.frame(rng, moment, mood), elsewhere) for mood in moods]
-        of = int(rng.integers(len(views)))
-        return UVBatch(source, tuple(view.colours for view in views), views[of], of)
+        rig, moment, elsewhere = person.rig(source), person.moment(rng), person.elsewhere(rng, s.size)
+        kinds = (None, int(rng.integers(BLEND + 1))) if s.emotion else (None,)
+        moods = [person.felt(moment, drawn_weights(rng, kind)) for kind in kinds]
+        of = int(rng.integers(len(moods)))
+        colours = person.colours(rig, source, moods, elsewhere)
+        return UVBatch(source, tuple(colours), person.view(rig, source, moods[of], elsewhere), of)
 
     def source(self, seed: int) -> Source:
         path = self.folder / f"{seed}.npz"
@@ -173,13 +192,13 @@ class DrawUV:
 
     def kept(self, seed: int, number: int, source: Source) -> tuple[Colours, ...]:
         """One of a person's moments in every mood; photographed when it is first asked for."""
-        moods = (None, *range(len(EMOTIONS))) if self.settings.emotion else (None,)
-        path = self.folder / f"{seed}-{number}-{len(moods)}.npz"
+        kinds = (None, *range(BLEND + 1)) if self.settings.emotion else (None,)
+        path = self.folder / f"{seed}-{number}-{len(kinds)}.npz"
         if not path.exists():
             rng, person = np.random.default_rng([20, seed, number]), studied(seed)
-            rig, moment = person.rig(source), person.moment(rng)
-            elsewhere = replace(draw_setting(rng, person.subject, self.settings.size), light=person.setting.light)
-            seen = [person.view(rig, source, *person.frame(rng, moment, m), elsewhere).colours for m in moods]
+            moment, elsewhere = person.moment(rng), person.elsewhere(rng, self.settings.size)
+            moods = [person.felt(moment, drawn_weights(rng, kind)) for kind in kinds]
+            seen = person.colours(person.rig(source), source, moods, elsewhere)
             with whole_file(path) as temporary, temporary.open("wb") as file:
                 np.savez(
                     file,
@@ -189,6 +208,9 @@ class DrawUV:
                 )
         with np.load(path) as arrays:
             return tuple(Colours(*x) for x in zip(arrays["weights"], arrays["change"], arrays["seen"], strict=True))
+
+
+Mood = tuple[FlameSequence, np.ndarray]  # one frame, and the emotions in it, [6]
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,24 +228,34 @@ class Studied:
         """Any of them."""
         return int(rng.integers(len(self.sequence)))
 
-    def frame(self, rng: np.random.Generator, moment: int, emotion: int | None) -> tuple[FlameSequence, np.ndarray]:
-        """That moment under an emotion of some strength, and its weights ``[6]``; None is neutral."""
-        neutral, weights = self.sequence.frame(None, moment)
-        if emotion is None:
-            return neutral, weights
-        felt, weights = self.sequence.frame(emotion, moment)
-        strength = np.float32(rng.choice(STRENGTHS, p=STRENGTH_SHARES))
-        expression = neutral.expression + strength * (felt.expression - neutral.expression)
-        jaw = neutral.jaw_pose + strength * (felt.jaw_pose - neutral.jaw_pose)
-        return replace(felt, expression=expression, jaw_pose=jaw), strength * weights
+    def elsewhere(self, rng: np.random.Generator, size: int) -> Setting:
+        """Another camera in the portrait's light; half of the time it stands where the portrait's does."""
+        drawn = draw_setting(rng, self.subject, size)
+        camera = self.setting.camera.resized(size) if rng.random() < SAME_CAMERA else drawn.camera
+        return replace(drawn, camera=camera, light=self.setting.light)
+
+    def felt(self, moment: int, weights: np.ndarray) -> Mood:  # [6]
+        """That moment under emotions."""
+        neutral, _ = self.sequence.frame(None, moment)
+        expression, jaw = neutral.expression.copy(), neutral.jaw_pose.copy()
+        for k in np.flatnonzero(weights):
+            felt, full = self.sequence.frame(int(k), moment)
+            expression += weights[k] / full[k] * (felt.expression - neutral.expression)
+            jaw += weights[k] / full[k] * (felt.jaw_pose - neutral.jaw_pose)
+        return replace(neutral, expression=expression, jaw_pose=jaw), weights
+
+    @functools.cached_property
+    def portrayed(self) -> Mood:
+        """What the portrait shows."""
+        rng = np.random.default_rng([19, self.subject.seed])
+        emotion = None if rng.random() < NEUTRAL_SHARE else int(rng.integers(len(EMOTIONS)))
+        moment = self.moment(rng)
+        return self.felt(moment, drawn_weights(rng, emotion))
 
     def portrait(self) -> Source:
         """The source: photographed, and understood by the analytic backbone."""
-        rng = np.random.default_rng([19, self.subject.seed])
-        emotion = None if rng.random() < NEUTRAL_SHARE else int(rng.integers(len(EMOTIONS)))
-        frame, weights = self.frame(rng, self.moment(rng), emotion)
-        shot = shoot(self.subject, frame, weights, self.setting)
-        portrait = portrait_of(self.subject, shot, rng)
+        shot = shoot(self.subject, *self.portrayed, self.setting)
+        portrait = portrait_of(self.subject, shot, np.random.default_rng([21, self.subject.seed]))
         prepared = prepare_head(open_head())
         rgb = clean_foreground(portrait.rgb / np.float32(255), portrait.matte)
         stance, splats, _, seen = analysed(portrait, prepared, rgb)
@@ -247,21 +279,81 @@ class Studied:
         look = replace(_skin(), neutral=head.v_template, photo=source.unturned)
         return FlameRig(head, np.zeros(300, np.float32), np.zeros_like(head.v_template), texels.face, look)
 
-    def view(self, rig: FlameRig, source: Source, frame: FlameSequence, weights: np.ndarray, setting: Setting) -> View:
+    def view(self, rig: FlameRig, source: Source, mood: Mood, setting: Setting) -> View:
         """A photograph of the person from elsewhere."""
+        frame, weights = mood
         shot = shoot(self.subject, frame, weights, setting)
         texels = rig.pose(source.gaussians(), frame, 0)
-        places = prepare_head(open_head()).texels
-        view = MeshView.of(shot.vertices, self.subject.head.faces, setting.camera, _drawn())
+        shown, seen, covered = self._on_texels(shot)
+        colours = Colours.of(weights, shown - _log_colours(texels), seen)
+        return View(texels, shot.vertices, setting.camera, shot.rgb, covered, colours)
+
+    def colours(self, rig: FlameRig, source: Source, moods: Sequence[Mood], setting: Setting) -> list[Colours]:
+        """What texels should look like in moods of which the first is the neutral one."""
+        neutral = self.view(rig, source, moods[0], setting)
+        if len(moods) == 1:
+            return [neutral.colours]
+        prepared = prepare_head(open_head())
+        texels = prepared.texels
+        hidden = places_of(prepared, source.maps, texels.face, texels.barycentric).hidden.numpy()
+        # What the photo shows is in the portrait's mood; what was completed has been brought to the neutral one.
+        in_photo, seen = self._skin(self.portrayed, setting)
+        at_rest, known = self._skin(moods[0], setting)
+        in_photo -= _log_colours(source.gaussians())
+        at_rest -= _log_colours(neutral.texels)
+        before = in_photo + hidden[:, None] * (at_rest - in_photo)
+        known = (seen | (hidden == 1)) & (known | (hidden == 0))
+        colours = [neutral.colours]
+        for frame, weights in moods[1:]:
+            after, visible = self._skin((frame, weights), setting)
+            after -= _log_colours(rig.pose(source.gaussians(), frame, 0))
+            colours.append(Colours.of(weights, after - before, visible & known))
+        return colours
+
+    def _skin(self, mood: Mood, setting: Setting) -> tuple[np.ndarray, np.ndarray]:  # [N, 3], [N] bool
+        """The log of texels' colours on a photograph of skin alone, with nothing on it that is finer than a fold."""
+        return self._on_texels(shoot(self.bare, *mood, setting, bare=True))[:2]
+
+    @functools.cached_property
+    def bare(self) -> Subject:
+        """The same person of even skin."""
+        look = self.subject.look
+        spread = EVEN * len(look.albedo)
+        even = ndimage.gaussian_filter(look.albedo, (spread, spread, 0), truncate=2)
+        return replace(self.subject, look=replace(look, albedo=even))
+
+    def _on_texels(self, shot: Shot) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The log of what a photograph shows of the texels, ``[N, 3]``; of which, ``[N] bool``; and the pixels of the
+        head in it, ``[H, W] bool``."""
+        places, camera = prepare_head(open_head()).texels, shot.setting.camera
+        view = MeshView.of(shot.vertices, self.subject.head.faces, camera, _drawn())
         points = places.points(shot.vertices, view.faces)
         seen = view.sees(points, DEPTH_SLACK) & (view.facing(points, view.normals[places.face]) > FACING)
-        pixel = setting.camera.project(points)[0]
+        pixel = camera.project(points)[0]
         seen &= sample(shot.alpha, pixel) > 0.99
-        shown = sample(shot.rgb, pixel)
-        own = texels.sh[:, 0].numpy() * SH_C0 + 0.5
-        change = np.log((np.clip(shown, 0, 1) + DARK) / (np.clip(own, 0, 1) + DARK))
-        colours = Colours(weights, change.astype(np.float32), seen)
-        return View(texels, shot.vertices, setting.camera, shot.rgb, view.covered, colours)
+        return _log(sample(shot.rgb, pixel)), seen, view.covered
+
+
+def drawn_weights(rng: np.random.Generator, emotion: int | None) -> np.ndarray:  # [6] float32
+    """An emotion of some strength, by its place in EMOTIONS; `BLEND` mixes two, None is neutral."""
+    weights = np.zeros(len(EMOTIONS), np.float32)
+    if emotion is None:
+        return weights
+    strength = rng.choice(STRENGTHS, p=STRENGTH_SHARES)
+    if emotion < BLEND:
+        weights[emotion] = strength
+        return weights
+    share = rng.random()
+    weights[rng.choice(len(EMOTIONS), 2, replace=False)] = strength * share, strength * (1 - share)
+    return weights
+
+
+def _log(colours: np.ndarray) -> np.ndarray:
+    return np.log(np.clip(colours, 0, 1) + np.float32(DARK))
+
+
+def _log_colours(texels: Gaussians) -> np.ndarray:  # [N, 3]
+    return _log(texels.sh[:, 0].numpy() * SH_C0 + 0.5)
 
 
 @functools.lru_cache(maxsize=72)  # of some 70 MB each
@@ -294,6 +386,9 @@ class UVTask:
         """``begin`` are weights to start from."""
         self.model: UVNetwork = load_network(begin) if begin else network_of(open_head())
         self.draw = DrawUV(settings, folder)
+        if settings.kept:  # without pictures nothing asks for sizes and opacities: what is said at neutral stays
+            for name, parameter in self.model.named_parameters():
+                parameter.requires_grad_(name.startswith(FELT_BY))
         parts = json.dumps(asdict(settings), sort_keys=True), atlas_fingerprint(open_head())
         recipes = RECIPES_PATH.read_bytes().replace(b"\r\n", b"\n")
         self.fingerprint = hashlib.sha256("\0".join(parts).encode() + recipes).hexdigest()[:16]
@@ -316,8 +411,8 @@ class UVTask:
         raw = self.model.decode(encoded.expand(len(weights)), weights).float()
         said = [said_of(x, places) for x in raw]
         terms = self._colours(batch.colours, said, places, device)
-        if batch.view is None:  # nothing asks for sizes and opacities: they are left as they were learned
-            return terms
+        if batch.view is None:
+            return {"emotion": terms["emotion"]}
         shown, alpha = self._shown(batch.view, said[0], said[batch.of], places, device)
         wanted, head = _tensor(batch.view.rgb, device), _tensor(batch.view.covered, device)
         error = (shown - wanted) * head[..., None]
@@ -331,19 +426,14 @@ class UVTask:
     def _colours(
         self, photographs: Sequence[Colours], said: Sequence[Residuals], places: Places, device: torch.device
     ) -> dict[str, Tensor]:
-        """Errors of texels' colours where photographs show them: of the neutral ones, and of what emotion changes.
-
-        The latter is the difference of two photographs that differ in nothing else, so that what is wrong with the
-        avatar itself is not in it.
-        """
+        """Errors of texels' colours where they are known: of the neutral ones, and of what emotion adds."""
         plain, neutral = photographs[0], said[0]
         change, seen = _tensor(plain.change, device), _tensor(plain.seen, device) * places.outer
         terms = {"completion": COMPLETION * _robust(neutral.gain - change, seen)}
         felt = []
         for colours, under in zip(photographs[1:], said[1:], strict=True):
-            wanted = _tensor(colours.change, device) - change
-            both = seen * _tensor(colours.seen, device) * places.reach
-            felt.append(_robust(under.gain - neutral.gain - wanted, both))
+            wanted, known = _tensor(colours.change, device), _tensor(colours.seen, device) * places.reach
+            felt.append(_robust(under.gain - neutral.gain - wanted, known))
         return terms | ({"emotion": EMOTION * torch.stack(felt).mean()} if felt else {})
 
     def _shown(

@@ -21,7 +21,7 @@ from emo_avatar.backbones.uv.learned import (
     save_network,
     shipped_network,
 )
-from emo_avatar.backbones.uv.network import UVNetwork, log_gain
+from emo_avatar.backbones.uv.network import FOLDS, OUT, UVNetwork, lines_of, log_gain, residuals
 from emo_avatar.backbones.uv.prepared import prepare_head
 from emo_avatar.errors import UserError
 from emo_avatar.export.performance import perform
@@ -190,10 +190,47 @@ def test_other_atlases_are_told_apart(head):
     assert not shares_atlas(replace(head, uv=1 - head.uv))
 
 
+def test_folds_show_where_skin_folds(untrained: UVNetwork):
+    """A few numbers for an area draw the lines of the head's own map, and nothing beside them."""
+    network = UVNetwork().eval()
+    network.load_state_dict(untrained.state_dict())
+    with torch.no_grad():
+        network.folds.bias.fill_(-0.1)
+    maps, places, photo = torch.zeros(1, 7, SIZE, SIZE), torch.zeros(1, SIZE, SIZE, 2), torch.zeros(1, 4, 256, 256)
+    with torch.inference_mode():
+        weights = torch.tensor([[0.0] * 6, [0, 0, 0.5, 0, 0, 0]])
+        neutral, felt = network.decode(network.encode(maps, places, photo).expand(2), weights)
+    lines = lines_of(network.fixed[FOLDS])
+    torch.testing.assert_close(felt[:3], -0.05 * lines.sum(0).expand(3, -1, -1))
+    assert (lines[:3].amax(0) > 0.2).any() and not felt[3:].any() and not neutral.any()
+
+
+def test_what_an_emotion_does_to_everybody_mixes(untrained: UVNetwork):
+    network = UVNetwork().eval()
+    network.load_state_dict(untrained.state_dict())
+    common = torch.linspace(-0.1, 0.1, 6 * 3 * SIZE * SIZE).view(6, 3, SIZE, SIZE)
+    with torch.no_grad():
+        network.response.copy_(common)
+    maps, places, photo = torch.zeros(1, 7, SIZE, SIZE), torch.zeros(1, SIZE, SIZE, 2), torch.zeros(1, 4, 256, 256)
+    weights = torch.tensor([[0.0] * 6, [0.3, 0, 0, 0, 0.5, 0]])
+    with torch.inference_mode():
+        neutral, felt = network.decode(network.encode(maps, places, photo).expand(2), weights)
+    assert not neutral.any()
+    torch.testing.assert_close(felt[:3], 0.3 * common[0] + 0.5 * common[4])
+
+
+def test_nothing_fades():
+    """What the network completes may be more opaque than before, never less: no hole is torn."""
+    opacity = residuals(3 * torch.randn(100, OUT, generator=torch.Generator().manual_seed(3))).opacity
+    assert opacity.min() == 0 and opacity.max() > 0
+
+
 def test_gradients_reach_every_weight(opinionated):
     """Photographs teach the whole network, the emotion tokens too."""
     network = UVNetwork()
     network.load_state_dict(opinionated.state_dict())
+    with torch.no_grad():
+        network.response.fill_(0.1)
     generator = torch.Generator().manual_seed(2)
     draw = lambda *shape: torch.rand(*shape, generator=generator)  # noqa: E731
     encoded = network.encode(draw(1, 7, SIZE, SIZE), 2 * draw(1, SIZE, SIZE, 2) - 1, draw(1, 4, 256, 256))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from emo_avatar.backbones.uv.grid import FIXED, SIZE
 from emo_avatar.emotion.appearance import EmotionTokens
+from emo_avatar.motion.timeline import EMOTIONS
 
 IMAGE_SIZE = 256  # pixels a side of the photograph as the network sees it
 MAPS = 7  # channels of `PortraitMaps`
@@ -27,6 +28,9 @@ PROJECTED = 24  # channels of the photograph's features that are projected into 
 # How far the heads reach.
 GAIN, OPACITY, SCALE, OFFSET = 0.8, 1.0, 0.25, 0.001  # log of colour, logit, log of size, metres
 OUT = 3 + 1 + 1 + 3
+FOLDS = slice(1 + 7, 1 + 7 + 3)  # of the fixed channels, the depth of level, upright and slanted folds
+LINES = 3 * 3  # of each: how deep it is, and its slopes, which a light from the side shows
+SLOPE = 4.0  # brings differences between neighbouring cells to the order of one
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,17 @@ class UVNetwork(nn.Module):
         nn.init.zeros_(self.head.weight)
         assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
+        # How each line in which skin folds shows in each colour: fine lines, said by a few numbers for an area.
+        self.folds = nn.Conv2d(c1, 3 * LINES, 1)
+        nn.init.zeros_(self.folds.weight)
+        assert self.folds.bias is not None
+        nn.init.zeros_(self.folds.bias)
+        # What each emotion does to everybody's colours, and how far it does so to this person's.
+        self.response = nn.Parameter(torch.zeros(len(EMOTIONS), 3, size, size))
+        self.degree = nn.Conv2d(c1, 3, 1)
+        nn.init.zeros_(self.degree.weight)
+        assert self.degree.bias is not None
+        nn.init.ones_(self.degree.bias)
 
     def encode(self, maps: Tensor, places: Tensor, photo: Tensor) -> Encoded:
         """``maps [B, 7, R, R]``, ``places [B, R, R, 2]`` in the photo, ``photo [B, 4, 256, 256]`` with its matte."""
@@ -105,7 +120,19 @@ class UVNetwork(nn.Module):
         x = self.norm(x).transpose(1, 2).unflatten(2, (side, side))
         for up, norm, skip in zip(self.up, self.up_norm, encoded.skips, strict=True):
             x = F.silu(norm(F.interpolate(up(x), scale_factor=2.0) + skip))
-        return F.pixel_shuffle(self.head(x), 2)
+        lines = F.pixel_unshuffle(lines_of(self.fixed[FOLDS]), 2).unflatten(0, (LINES, 4))
+        shown = (self.folds(x).unflatten(1, (3, LINES, 1)) * lines).sum(2).flatten(1, 2)
+        shown = weights.sum(1).clamp(max=1)[:, None, None, None] * shown
+        common = F.pixel_unshuffle(torch.einsum("be,echw->bchw", weights, self.response), 2).unflatten(1, (3, 4))
+        shown = shown + (self.degree(x)[:, :, None] * common).flatten(1, 2)
+        said = self.head(x)
+        return F.pixel_shuffle(torch.cat([said[:, :12] + shown, said[:, 12:]], 1), 2)
+
+
+def lines_of(folds: Tensor) -> Tensor:  # [3, R, R] -> [LINES, R, R]
+    """The lines in which skin folds: their depth, and how it rises to the right and downwards."""
+    rising = [SLOPE * torch.gradient(folds, dim=dim)[0] for dim in (2, 1)]
+    return torch.cat([folds, *rising])
 
 
 @dataclass(frozen=True)
@@ -113,7 +140,7 @@ class Residuals:
     """The network's word on N places."""
 
     gain: Tensor  # [N, 3] log of the factor on colours
-    opacity: Tensor  # [N] change of the logit
+    opacity: Tensor  # [N] what is added to the logit, never less than nothing: no hole is torn
     scale: Tensor  # [N] log of the factor on sizes
     offset: Tensor  # [N, 3] metres, in the triangle's frame
 
@@ -127,7 +154,7 @@ def residuals(raw: Tensor) -> Residuals:  # [N, OUT]
     """Raw numbers of places as what they mean."""
     return Residuals(
         GAIN * torch.tanh(raw[:, :3]),
-        OPACITY * torch.tanh(raw[:, 3]),
+        OPACITY * torch.tanh(raw[:, 3]).relu(),
         SCALE * torch.tanh(raw[:, 4]),
         OFFSET * torch.tanh(raw[:, 5:8]),
     )
