@@ -26,11 +26,15 @@ from emo_avatar.backbones.lam.points import PointGaussians
 from emo_avatar.backbones.lam.query import queries
 from emo_avatar.backbones.lam.sites import sites_of
 from emo_avatar.backbones.uv.foreground import clean_foreground
+from emo_avatar.backbones.uv.neutralise import neutral_correction
 from emo_avatar.backbones.uv.refine import refined
 from emo_avatar.backbones.uv.splats import Layer, Splats
 from emo_avatar.backbones.uv.stance import Stance
 from emo_avatar.errors import UserError
+from emo_avatar.head.arkit import flame_from_arkit
 from emo_avatar.head.data import HeadData
+from emo_avatar.motion.flame_sequence import FlameSequence
+from emo_avatar.render.rasterize import rasterize
 from emo_avatar.tracking.portrait import TrackedPortrait
 
 Progress = Callable[[float, str], None]
@@ -41,6 +45,7 @@ ABOVE_TRUST = 0.3  # in what the photograph shows of Gaussians above scalp and n
 EAR_TRUST = 0.3
 HAZE = 0.06  # opacity below which a Gaussian is left out: remains of what training has dissolved
 FREE = 0.6  # trust from which refinement may change more of a Gaussian than its colour
+NEUTRAL_SIZE, GREY = 320, (0.5, 0.5, 0.5)  # of the pictures that the neutral face is judged on
 NEVER = 1e6  # a limit on distortion that nothing reaches
 
 
@@ -64,17 +69,29 @@ def build_lam(
     progress(0.0, "looking at the photo")
     made = (_published if model.config.growth is None else _grown)(portrait, head, model)
     if made.trusted is not None and refine:
-        report = lambda fraction: progress(0.3 + 0.7 * fraction, "refining")  # noqa: E731
+        report = lambda fraction: progress(0.3 + 0.6 * fraction, "refining")  # noqa: E731
         made = _refined(made, portrait, head, refine, report)
     stance, face = made.stance, made.face
-    faces, binding = (torch.from_numpy(a.astype(np.int64)) for a in (head.faces, face))
-    local = bind(made.gaussians, binding, torch.from_numpy(stance.neutral), faces)
-    rig = FlameRig(stance.person, stance.shape, stance.static_offset, face, _plain_skin(stance.neutral, head, face))
-    photo = SourcePhoto(portrait.rgb, (portrait.matte * 255).astype(np.uint8), portrait.camera, stance.pose)
     solid = made.gaussians.opacities.numpy() > SOLID
     if not solid.any():
         raise UserError("These weights make nothing but transparent Gaussians; they are not trained far enough.")
-    framing = framing_of(made.gaussians.means.numpy()[solid], stance.neutral[stance.head.regions["collar"]])
+    framing = framing_of(made.gaussians.means.numpy()[solid], stance.neutral[head.regions["collar"]])
+    faces, binding = (torch.from_numpy(a.astype(np.int64)) for a in (head.faces, face))
+    local = bind(made.gaussians, binding, torch.from_numpy(stance.neutral), faces)
+    if model.config.growth is not None:
+        progress(0.95, "finding the neutral face")
+        camera = framing.camera(size=NEUTRAL_SIZE)
+
+        def at_rest(weights: np.ndarray) -> np.ndarray:  # [52] ARKit -> [H, W, 3] uint8
+            expression, jaw, eyes = flame_from_arkit(head, weights[None])
+            still = replace(FlameSequence.still(1), expression=expression, jaw_pose=jaw, eyes_pose=eyes)
+            rgb = rasterize(pose(local, binding, torch.from_numpy(stance.posed(still)), faces), camera, GREY).rgb
+            return (rgb.clamp(0, 1) * 255).to(torch.uint8).numpy()
+
+        # What is bound to the triangles in the photograph stays there: the face at rest is another one.
+        stance = stance.relaxed(neutral_correction(portrait.blendshapes, stance.units, at_rest))
+    rig = FlameRig(stance.person, stance.shape, stance.static_offset, face, _plain_skin(stance.neutral, head, face))
+    photo = SourcePhoto(portrait.rgb, (portrait.matte * 255).astype(np.uint8), portrait.camera, stance.pose)
     # An avatar file does not hold the network: emotion colours those that the program's own weights made.
     look = LamLook(made.tokens, rig, photo) if shipped and loaded.has_emotion and made.tokens is not None else None
     return Avatar(name, model.config.name, rig, local, framing, photo, look).to(device)
@@ -97,9 +114,9 @@ def _published(portrait: TrackedPortrait, head: HeadData, model: Lam) -> _Made:
     stance = Stance.of(portrait, head)
     asked = queries(head, model.config.subdivisions)
     points = torch.from_numpy(asked.points(stance.neutral))
-    picture = network_image(portrait.rgb / np.float32(255), portrait.matte, model.config.encoder.image)
+    image = network_image(portrait.rgb / np.float32(255), portrait.matte, model.config.encoder.image)
     with torch.inference_mode():
-        out = model(picture.to(device), points[None].to(device))
+        out = model(image.to(device), points[None].to(device))
         return _Made(stance, gaussians_of(out, points.to(device), 0).to("cpu"), asked.face)
 
 
@@ -111,9 +128,9 @@ def _grown(portrait: TrackedPortrait, head: HeadData, model: Lam) -> _Made:
     sites = sites_of(head, model.config.growth)
     observed = observe(portrait, head, stance)
     seen = evidence_of(observed, sites, head).to(device)
-    picture = network_image(observed.rgb / np.float32(255), portrait.matte, model.config.encoder.image)
+    image = network_image(observed.rgb / np.float32(255), portrait.matte, model.config.encoder.image)
     with torch.inference_mode():
-        tokens = model.encoder(picture.to(device))
+        tokens = model.encoder(image.to(device))
         weights = torch.zeros(1, len(model.emotion.table), device=device)
         out = model.grow(tokens, seen, Ground.of(sites, device), weights)
         gaussians = gaussians_of(out, seen.points[0], 0).to("cpu")
