@@ -41,9 +41,21 @@ class EMOAVATAR_OT_bake(AvatarOperator):
         if end - start >= evaluation.LONGEST:
             raise AddonError(f"{end - start + 1} frames are too many to bake; {evaluation.LONGEST} is the most.")
         chosen = targets(context)
+        # What was baked before moves the bones, from which gaze is evaluated: it comes off first.
+        before = {avatar: bake.lay_aside(avatar) for avatar in chosen if bake.is_baked(avatar)}
+        try:
+            count = self._bake(context.scene, chosen, start, end)
+        except AddonError:
+            for avatar, laid in before.items():
+                if bake.is_baked(avatar):
+                    bake.unbake(avatar)
+                bake.put_back(avatar, laid)
+            raise
+        self.say("Baked {count} curves over {frames} frames", count=count, frames=end - start + 1)
+
+    def _bake(self, scene: bpy.types.Scene, chosen: list[bpy.types.Object], start: int, end: int) -> int:
+        """Evaluate and bake; the number of curves."""
         for avatar in chosen:
-            if bake.is_baked(avatar):
-                bake.unbake(avatar)
             evaluation.reach_range(avatar, start, end)
         evaluation.settle()
         evaluation.retreat()
@@ -59,7 +71,7 @@ class EMOAVATAR_OT_bake(AvatarOperator):
                 raise AddonError("Those frames are too far from the current one: go to a frame between them first.")
             frames = np.arange(start, end + 1)
             count += bake.bake(avatar, seen, frames, self.simplify, sampling.time_stretch(scene))
-        self.say("Baked {count} curves over {frames} frames", count=count, frames=end - start + 1)
+        return count
 
 
 class EMOAVATAR_OT_unbake(AvatarOperator):

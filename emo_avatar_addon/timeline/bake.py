@@ -7,6 +7,7 @@ the baked curves, and take over again when the bake is removed.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 import bpy
 import numpy as np
@@ -22,6 +23,14 @@ _NOTE = (
 )
 _GROUP = "Emo Avatar"
 _STILL = 1e-6
+
+
+@dataclass(frozen=True)
+class Laid:
+    """A bake that was taken off an avatar, to be put on again."""
+
+    note: str
+    keys: tuple[tuple[bool, str, int, np.ndarray], ...]  # of the shape keys?, path, index, [T, 2] frames and values
 
 
 def is_baked(avatar: bpy.types.Object) -> bool:
@@ -91,10 +100,38 @@ def unbake(avatar: bpy.types.Object) -> None:
         bag = curves.channels(owner)
         if bag is None:
             continue
-        bag.remove([fcurve for fcurve in bag.fcurves if fcurve.group and fcurve.group.name == _GROUP])
+        bag.remove(_baked(bag))
         if was_made and not len(bag.fcurves):
             curves.drop(owner)
     del avatar[_NOTE]
+
+
+def lay_aside(avatar: bpy.types.Object) -> Laid:
+    """As `unbake`, but `put_back` can undo it."""
+    keys = []
+    for of_face, owner in enumerate((avatar, avatar.emo_avatar.head.data.shape_keys)):
+        bag = curves.channels(owner)
+        for fcurve in _baked(bag) if bag else ():
+            points = np.empty(2 * len(fcurve.keyframe_points), np.float32)
+            fcurve.keyframe_points.foreach_get("co", points)
+            keys.append((bool(of_face), fcurve.data_path, fcurve.array_index, points.reshape(-1, 2)))
+    laid = Laid(avatar[_NOTE], tuple(keys))
+    unbake(avatar)
+    return laid
+
+
+def put_back(avatar: bpy.types.Object, laid: Laid) -> None:
+    """Put on what `lay_aside` took off; nothing may have been baked since."""
+    key = avatar.emo_avatar.head.data.shape_keys
+    bones = curves.ensure_channels(avatar, avatar.name)
+    faces = curves.ensure_channels(key, f"{avatar.name} Face", avatar.animation_data.action if curves.SLOTS else None)
+    for of_face, path, index, points in laid.keys:
+        curves.fill((faces if of_face else bones).new(path, index, _GROUP), points[:, 0], points[:, 1])
+    avatar[_NOTE] = laid.note
+
+
+def _baked(bag: curves.Channels) -> list[bpy.types.FCurve]:
+    return [fcurve for fcurve in bag.fcurves if fcurve.group and fcurve.group.name == _GROUP]
 
 
 def _write(

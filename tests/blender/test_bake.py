@@ -151,6 +151,22 @@ def test_baking_twice_bakes_what_is_keyed_now(scene, performance):
     assert np.abs(played(scene, performance)[11] - first[11]).max() > 0.001
 
 
+def test_a_bake_that_fails_leaves_the_one_before(scene, performance, monkeypatch):
+    bpy.ops.emo_avatar.bake()
+    before = played(scene, performance)
+    key(performance, "happy", (12, 0.0))
+    monkeypatch.setattr(playing, "trouble", lambda avatar: "The backend is gone.")
+    with pytest.raises(RuntimeError, match="The backend is gone"):
+        bpy.ops.emo_avatar.bake()
+    assert bake.is_baked(performance) and bake.baked_range(performance) == (1, 12)
+    np.testing.assert_allclose(played(scene, performance), before, atol=1e-7)
+    monkeypatch.undo()
+    bpy.ops.emo_avatar.unbake()
+    settle()
+    assert not bake.is_baked(performance)
+    assert np.abs(played(scene, performance)[11] - before[11]).max() > 0.001
+
+
 def test_without_backend_pending_keys_are_not_baked(scene, no_backend, avatar):
     avatar.emo_avatar.happy = 1.0
     with pytest.raises(RuntimeError, match="cannot be baked"):
