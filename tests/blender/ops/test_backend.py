@@ -119,3 +119,5 @@ def test_what_a_killed_blender_has_left_goes_at_the_next_start():
     preferences.unregister()
     preferences.register()
     assert mainloop.drain(lambda: not half.exists() and not (preferences.folder() / "lock").exists(), 60.0)
+    preferences.installation_changed()
+    assert not preferences.anything_to_remove()

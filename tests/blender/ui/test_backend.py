@@ -76,6 +76,7 @@ def test_preferences_of_each_source(layouts, made, monkeypatch):
     monkeypatch.setattr(preferences, "_installation", None)
     assert "Set Up Backend..." in preferences_drawn(layouts)
     assert "may not go online yet" in preferences_drawn(layouts)
+    monkeypatch.setattr(preferences, "_remains", False)
     assert "Remove" not in preferences_drawn(layouts).split()
     monkeypatch.setattr(preferences, "_remains", True)  # downloads of an installation that failed
     assert "Remove" in preferences_drawn(layouts).split()
