@@ -129,9 +129,8 @@ def test_a_second_avatar_stands_beside_the_first():
     bpy.context.scene.cursor.location = (0.0, 2.0, 0.1)
     for _ in range(3):
         bpy.ops.emo_avatar.add_open_head()
-    assert [tuple(np.round(avatar.location, 5)) for avatar in found()] == [
-        (np.float32(head_object.SPACING * i).round(5), 2.0, np.float32(0.1).round(5)) for i in range(3)
-    ]
+    places = np.array([avatar.location for avatar in found()])
+    np.testing.assert_allclose(places, [(head_object.SPACING * i, 2.0, 0.1) for i in range(3)], atol=1e-5)
 
 
 def test_an_avatar_is_deleted_whole():
