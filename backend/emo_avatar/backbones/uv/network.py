@@ -40,11 +40,12 @@ class Encoded:
     tokens: Tensor  # [B, T, WIDTH] of the atlas
     image: Tensor  # [B, S, WIDTH] of the photograph
     skips: tuple[Tensor, ...]  # what each level adds on the way up, coarse to fine, [B, C, r, r]
+    lines: Tensor  # [LINES, 4, R / 2, R / 2] of the head's folds, four cells to a place; the same for everybody
 
     def expand(self, count: int) -> Encoded:
         """One portrait, ``count`` times."""
         many = lambda x: x.expand(count, *x.shape[1:])  # noqa: E731
-        return Encoded(many(self.tokens), many(self.image), tuple(many(x) for x in self.skips))
+        return Encoded(many(self.tokens), many(self.image), tuple(many(x) for x in self.skips), self.lines)
 
 
 class UVNetwork(nn.Module):
@@ -108,7 +109,8 @@ class UVNetwork(nn.Module):
         third = self.down[1](second)
         tokens = self.down[2](third).flatten(2).transpose(1, 2) + self.positions
         skips = tuple(layer(x) for layer, x in zip(self.skip, (third, second, first), strict=True))
-        return Encoded(tokens, image, skips)
+        lines = F.pixel_unshuffle(lines_of(self.fixed[FOLDS]), 2).unflatten(0, (LINES, 4))
+        return Encoded(tokens, image, skips, lines)
 
     def decode(self, encoded: Encoded, weights: Tensor) -> Tensor:  # [B, 6] -> [B, OUT, R, R]
         """Raw residuals under an emotion: the log of a factor on colours, and what `residuals` makes of the rest."""
@@ -120,11 +122,14 @@ class UVNetwork(nn.Module):
         x = self.norm(x).transpose(1, 2).unflatten(2, (side, side))
         for up, norm, skip in zip(self.up, self.up_norm, encoded.skips, strict=True):
             x = F.silu(norm(F.interpolate(up(x), scale_factor=2.0) + skip))
-        lines = F.pixel_unshuffle(lines_of(self.fixed[FOLDS]), 2).unflatten(0, (LINES, 4))
-        shown = (self.folds(x).unflatten(1, (3, LINES, 1)) * lines).sum(2).flatten(1, 2)
-        shown = weights.sum(1).clamp(max=1)[:, None, None, None] * shown
-        common = F.pixel_unshuffle(torch.einsum("be,echw->bchw", weights, self.response), 2).unflatten(1, (3, 4))
-        shown = shown + (self.degree(x)[:, :, None] * common).flatten(1, 2)
+        depth = (weights.sum(1).clamp(max=1)[:, None, None, None] * self.folds(x)).unflatten(1, (3, LINES, 1))
+        shown = depth[:, :, 0] * encoded.lines[0]  # [B, 3, 4, R / 2, R / 2]
+        for k in range(1, LINES):  # one by one: all at once is a large array to be written and read
+            shown = torch.addcmul(shown, depth[:, :, k], encoded.lines[k])
+        felt = weights.detach().any(0)
+        common = torch.einsum("be,echw->bchw", weights[:, felt], self.response[felt])
+        shown = torch.addcmul(shown, self.degree(x)[:, :, None], F.pixel_unshuffle(common, 2).unflatten(1, (3, 4)))
+        shown = shown.flatten(1, 2)
         said = self.head(x)
         return F.pixel_shuffle(torch.cat([said[:, :12] + shown, said[:, 12:]], 1), 2)
 
