@@ -85,8 +85,8 @@ class Client:
 
     # --- jobs: each `start_...` returns the job's id
 
-    def start_portrait(self, image: bytes, name: str, refine: int = 100, head: str = "open") -> str:
-        return self._start("portrait", image, {"name": name, "refine": refine, "head": head})
+    def start_portrait(self, image: bytes, name: str, refine: int = 100, backbone: str = "uv") -> str:
+        return self._start("portrait", image, {"name": name, "refine": refine, "backbone": backbone})
 
     def start_import(self, data: bytes, name: str, file_name: str) -> str:
         return self._start("import", data, {"name": name, "file_name": file_name})

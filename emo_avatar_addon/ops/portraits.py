@@ -36,7 +36,17 @@ class EMOAVATAR_OT_avatar_from_portrait(MakeOperator):
         min=0, max=1000, soft_max=300, default=100,
     )  # fmt: skip
 
-    settings = ("name", "refine")
+    backbone: bpy.props.EnumProperty(
+        name="Method",
+        description="How the avatar is made",
+        items=(
+            ("uv", "UV Gaussians", "The photo laid on the head, and what it hides completed: sharp, for most photos"),
+            ("lam-s", "Small LAM", "Every Gaussian as a network sees it in the photo: soft, with fuller hair behind"),
+        ),
+        default="uv",
+    )
+
+    settings = ("name", "backbone", "refine")
 
     def order(self) -> tuple[list[Source], Start]:
         if self.image:
@@ -47,8 +57,8 @@ class EMOAVATAR_OT_avatar_from_portrait(MakeOperator):
             sources = [Source(self.name or title(Path(image.name).stem), lambda: data)]
         else:
             sources = sources_of(chosen_files(self), self.name, portrait.of_file)
-        refine = self.refine
-        return sources, lambda client, one: client.start_portrait(one.read(), one.name, refine)
+        refine, backbone = self.refine, self.backbone
+        return sources, lambda client, one: client.start_portrait(one.read(), one.name, refine, backbone)
 
 
 class EMOAVATAR_OT_portrait_image(EmoOperator):

@@ -68,14 +68,17 @@ def create_app(backend: Backend) -> FastAPI:
         name: Annotated[str, Query(max_length=400)] = "",
         refine: Annotated[int, Query(ge=0, le=10_000)] = 100,
         head: Literal["open"] = "open",
+        backbone: Literal["uv", "lam-s"] = "uv",
     ) -> dict[str, str]:
         """Make an avatar of a photograph: the body is the picture."""
         upload = await receive_file(request, MAX_PORTRAIT, backend.folder, "portrait")
 
         def work(job: Any, progress: Any) -> dict[str, Any]:
+            from emo_avatar.backbones.make import Backbone
             from emo_avatar.server.making import make_from_portrait
 
-            return make_from_portrait(upload.path, safe_title(name, "Avatar"), refine, backend.avatars, progress)
+            way = Backbone(backbone, refine=refine)
+            return make_from_portrait(upload.path, safe_title(name, "Avatar"), way, backend.avatars, progress)
 
         return {"job": jobs.add("make", "portrait", work, upload.discard).id}
 

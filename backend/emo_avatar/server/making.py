@@ -12,7 +12,7 @@ from typing import Any
 from emo_avatar.avatar.avatar import Avatar
 from emo_avatar.avatar.files import SUFFIX, load_avatar, save_avatar
 from emo_avatar.avatar.lam_import import import_lam
-from emo_avatar.backbones.uv import build_avatar, default_network
+from emo_avatar.backbones.make import Backbone
 from emo_avatar.head.data import open_head
 from emo_avatar.server.avatars import Avatars, HeldAvatar
 from emo_avatar.server.heads import prepare
@@ -22,14 +22,14 @@ from emo_avatar.tracking.portrait import track_portrait
 TRACKED, BUILT = 0.1, 0.8  # shares of a portrait's time until the face is found, and until the avatar is built
 
 
-def make_from_portrait(path: Path, name: str, refine: int, avatars: Avatars, progress: Progress) -> dict[str, Any]:
+def make_from_portrait(path: Path, name: str, way: Backbone, avatars: Avatars, progress: Progress) -> dict[str, Any]:
     """Description of the avatar of a photograph."""
     progress(0.0, "finding the face")
     head = open_head()
     portrait = track_portrait(path.read_bytes(), head)
     report = part(progress, TRACKED, BUILT)
-    avatar = build_avatar(portrait, head, name=name, refine=refine, network=default_network(head), progress=report)
-    held = _kept(avatar, portrait.notes, avatars, path.parent)
+    avatar, notes = way.make(portrait, head, name=name, progress=report)
+    held = _kept(avatar, (*portrait.notes, *notes), avatars, path.parent)
     prepare(held, part(progress, BUILT, 1.0))
     return held.description()
 

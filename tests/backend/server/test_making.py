@@ -97,6 +97,17 @@ def test_its_head_and_texture_are_the_persons(server, eileen):
     assert np.asarray(picture.convert("L")).std() > 20
 
 
+def test_the_small_lam_is_another_way_to_make_one(server, portrait):
+    job = server.ask("POST", "/v1/jobs/portrait?name=Eileen&refine=1&backbone=lam-s", portrait).json["job"]
+    *_, last = events_of(server, job)
+    assert last["state"] == "done", last
+    assert last["result"]["backbone"] == "lam-s"
+    head = server.ask("GET", f"/v1/avatars/{last['result']['id']}/head").arrays
+    assert head["v_template"].shape == load_head().v_template.shape
+    refused = server.ask("POST", "/v1/jobs/portrait?backbone=nerf", portrait)
+    assert refused.status in (400, 422)
+
+
 def test_a_preview_can_be_cancelled_in_the_middle(server, portrait):
     job = server.ask("POST", "/v1/jobs/portrait?refine=5000", portrait).json["job"]
     for line in events_of(server, job):
