@@ -76,7 +76,7 @@ def test_from_portrait_to_keyed_emotion(screen: Screen, folder: Path) -> None:
     set_frame(screen, folder, 25)
     screen.click("Render", MENUS)
     screen.click("Render Image")
-    screen.find("Render Result", wait=BUILDING)
+    screen.find("Render Result", (0, 20, 1600, 30), wait=BUILDING)  # the header: what is rendered would be read, too
     time.sleep(15)
     screen.shot("08-render")
     screen.key("Escape")
