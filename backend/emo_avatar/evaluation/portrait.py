@@ -11,7 +11,7 @@ import numpy as np
 from emo_avatar import assets
 from emo_avatar.avatar.avatar import Avatar, SourcePhoto
 from emo_avatar.avatar.gaussians import Gaussians
-from emo_avatar.backbones.uv.foreground import clean_foreground
+from emo_avatar.backbones.portrait.foreground import clean_foreground
 from emo_avatar.errors import UserError
 from emo_avatar.evaluation.identity import embed_face
 from emo_avatar.evaluation.image import as_float, over, psnr, ssim

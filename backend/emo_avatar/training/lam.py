@@ -29,7 +29,7 @@ from emo_avatar.backbones.lam.growth import Ground
 from emo_avatar.backbones.lam.model import Lam
 from emo_avatar.backbones.lam.points import PointGaussians
 from emo_avatar.backbones.lam.sites import Sites, sites_of
-from emo_avatar.backbones.uv.view import MeshView, sample
+from emo_avatar.backbones.portrait.view import MeshView, sample
 from emo_avatar.emotion.recipes import RECIPES_PATH
 from emo_avatar.head.data import open_head
 from emo_avatar.render.rasterize import rasterize

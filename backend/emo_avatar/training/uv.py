@@ -29,8 +29,10 @@ from emo_avatar.avatar.appearance import SkinAppearance
 from emo_avatar.avatar.binding import triangle_frames
 from emo_avatar.avatar.gaussians import SH_C0, Gaussians
 from emo_avatar.avatar.rig import FlameRig
+from emo_avatar.backbones.portrait.foreground import clean_foreground
+from emo_avatar.backbones.portrait.prepared import prepare_head
+from emo_avatar.backbones.portrait.view import MeshView, sample
 from emo_avatar.backbones.uv.build import analysed, assembled, skin_of
-from emo_avatar.backbones.uv.foreground import clean_foreground
 from emo_avatar.backbones.uv.grid import PortraitMaps, atlas_fingerprint, grid_of, observed
 from emo_avatar.backbones.uv.learned import (
     WEIGHTS_PATH,
@@ -45,8 +47,6 @@ from emo_avatar.backbones.uv.learned import (
     save_network,
 )
 from emo_avatar.backbones.uv.network import Residuals, UVNetwork
-from emo_avatar.backbones.uv.prepared import prepare_head
-from emo_avatar.backbones.uv.view import MeshView, sample
 from emo_avatar.data.as_portrait import portrait_of
 from emo_avatar.data.studio import Setting, Shot, draw_setting, shoot
 from emo_avatar.data.subjects import Subject

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from emo_avatar.backbones.portrait.view import MeshView
 from emo_avatar.backbones.uv.complete import BESIDE, CONTACT, clear_of_occluder
-from emo_avatar.backbones.uv.view import MeshView
 from emo_avatar.render.camera import Camera
 
 SIZE = 64

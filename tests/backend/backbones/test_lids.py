@@ -10,9 +10,9 @@ from emo_avatar import assets
 from emo_avatar.avatar.avatar import Avatar
 from emo_avatar.avatar.gaussians import sh_from_rgb
 from emo_avatar.avatar.personal import expression_shift, lid_shift, personal_head
+from emo_avatar.backbones.portrait.prepared import prepare_head
 from emo_avatar.backbones.uv import build_avatar
 from emo_avatar.backbones.uv.learned import default_network
-from emo_avatar.backbones.uv.prepared import prepare_head
 from emo_avatar.head.arkit import arkit_weights, flame_from_arkit
 from emo_avatar.head.data import HeadData, open_head
 from emo_avatar.motion.flame_sequence import FlameSequence

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from emo_avatar.backbones.portrait.prepared import prepare_head
+from emo_avatar.backbones.portrait.view import MeshView
 from emo_avatar.backbones.uv.maps import fold_depth
-from emo_avatar.backbones.uv.prepared import prepare_head
 from emo_avatar.backbones.uv.unfolding import marks_in_photo
-from emo_avatar.backbones.uv.view import MeshView
 from emo_avatar.head.data import open_head
 from emo_avatar.render.camera import Camera
 

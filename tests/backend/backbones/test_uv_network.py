@@ -11,6 +11,7 @@ from emo_avatar import assets
 from emo_avatar.avatar.avatar import Avatar
 from emo_avatar.avatar.files import load_avatar, save_avatar
 from emo_avatar.avatar.gaussians import Gaussians
+from emo_avatar.backbones.portrait.prepared import prepare_head
 from emo_avatar.backbones.uv import build_avatar, look
 from emo_avatar.backbones.uv.grid import SIZE, grid_of, sample, shares_atlas
 from emo_avatar.backbones.uv.learned import (
@@ -22,7 +23,6 @@ from emo_avatar.backbones.uv.learned import (
     shipped_network,
 )
 from emo_avatar.backbones.uv.network import FOLDS, OUT, UVNetwork, lines_of, log_gain, residuals
-from emo_avatar.backbones.uv.prepared import prepare_head
 from emo_avatar.errors import UserError
 from emo_avatar.export.performance import perform
 from emo_avatar.head.data import HeadData, open_head

@@ -40,7 +40,7 @@ def test_pytorch_s_compiler_is_not_imported() -> None:
     program = """
 import sys, torch
 from emo_avatar.avatar import lam_backing
-from emo_avatar.backbones.uv import refine
+from emo_avatar.backbones.portrait import refine
 from emo_avatar.render.adam import Adam
 value = torch.ones(3, requires_grad=True)
 optimiser = Adam([value], [0.1])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from emo_avatar.backbones.portrait.prepared import prepare_head
 from emo_avatar.backbones.uv.learned import load_network, places_of
-from emo_avatar.backbones.uv.prepared import prepare_head
 from emo_avatar.data.studio import draw_setting
 from emo_avatar.head.data import open_head
 from emo_avatar.training.run import RunSettings

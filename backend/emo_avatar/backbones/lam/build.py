@@ -25,11 +25,11 @@ from emo_avatar.backbones.lam.observe import observe, stance_of
 from emo_avatar.backbones.lam.points import PointGaussians
 from emo_avatar.backbones.lam.query import queries
 from emo_avatar.backbones.lam.sites import sites_of
-from emo_avatar.backbones.uv.foreground import clean_foreground
-from emo_avatar.backbones.uv.neutralise import neutral_correction
-from emo_avatar.backbones.uv.refine import refined
-from emo_avatar.backbones.uv.splats import Layer, Splats
-from emo_avatar.backbones.uv.stance import Stance
+from emo_avatar.backbones.portrait.foreground import clean_foreground
+from emo_avatar.backbones.portrait.neutralise import neutral_correction
+from emo_avatar.backbones.portrait.refine import refined
+from emo_avatar.backbones.portrait.splats import Layer, Splats
+from emo_avatar.backbones.portrait.stance import Stance
 from emo_avatar.errors import UserError
 from emo_avatar.head.arkit import flame_from_arkit
 from emo_avatar.head.data import HeadData

@@ -13,7 +13,7 @@ from torch import Tensor
 from emo_avatar.avatar.binding import triangle_frames
 from emo_avatar.backbones.lam.observe import Observed
 from emo_avatar.backbones.lam.sites import Sites
-from emo_avatar.backbones.uv.view import MeshView
+from emo_avatar.backbones.portrait.view import MeshView
 from emo_avatar.head.data import HeadData
 from emo_avatar.render.camera import Camera
 

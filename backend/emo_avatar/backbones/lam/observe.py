@@ -9,10 +9,10 @@ import numpy as np
 
 from emo_avatar.avatar.avatar import SourcePhoto
 from emo_avatar.avatar.rig import FlameRig
-from emo_avatar.backbones.uv.foreground import clean_foreground
-from emo_avatar.backbones.uv.prepared import prepare_head
-from emo_avatar.backbones.uv.slits import slit_shift
-from emo_avatar.backbones.uv.stance import Stance
+from emo_avatar.backbones.portrait.foreground import clean_foreground
+from emo_avatar.backbones.portrait.prepared import prepare_head
+from emo_avatar.backbones.portrait.slits import slit_shift
+from emo_avatar.backbones.portrait.stance import Stance
 from emo_avatar.head.data import HeadData
 from emo_avatar.render.camera import Camera
 from emo_avatar.tracking.portrait import TrackedPortrait

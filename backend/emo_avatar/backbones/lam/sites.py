@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from emo_avatar.avatar.binding import quat_from_matrix, triangle_frames
 from emo_avatar.backbones.lam.config import GrowthConfig
-from emo_avatar.backbones.uv.view import vertex_normals
+from emo_avatar.backbones.portrait.view import vertex_normals
 from emo_avatar.head.data import HeadData
 
 UNDRAWN = ("lashes",)  # parts that no Gaussians lie on

@@ -14,22 +14,22 @@ from emo_avatar.avatar.binding import bind, pose
 from emo_avatar.avatar.gaussians import Gaussians
 from emo_avatar.avatar.rig import FlameRig
 from emo_avatar.backbones.framing import framing_of
+from emo_avatar.backbones.portrait.foreground import clean_foreground
+from emo_avatar.backbones.portrait.neutralise import neutral_correction
+from emo_avatar.backbones.portrait.prepared import PreparedHead, prepare_head
+from emo_avatar.backbones.portrait.refine import refined
+from emo_avatar.backbones.portrait.slits import slit_shift
+from emo_avatar.backbones.portrait.splats import Layer, Splats
+from emo_avatar.backbones.portrait.stance import Stance
+from emo_avatar.backbones.portrait.view import MeshView, smooth_over_mesh
 from emo_avatar.backbones.uv.complete import Observation
-from emo_avatar.backbones.uv.foreground import clean_foreground
 from emo_avatar.backbones.uv.grid import PortraitMaps
 from emo_avatar.backbones.uv.learned import complete, places_of
 from emo_avatar.backbones.uv.look import UVLook
 from emo_avatar.backbones.uv.maps import fold_depth
 from emo_avatar.backbones.uv.network import UVNetwork
-from emo_avatar.backbones.uv.neutralise import neutral_correction
-from emo_avatar.backbones.uv.prepared import PreparedHead, prepare_head
 from emo_avatar.backbones.uv.project import outlined, project
-from emo_avatar.backbones.uv.refine import refined
-from emo_avatar.backbones.uv.slits import slit_shift
-from emo_avatar.backbones.uv.splats import Layer, Splats
-from emo_avatar.backbones.uv.stance import Stance
 from emo_avatar.backbones.uv.unfolding import marks_in_photo, unfolding_of
-from emo_avatar.backbones.uv.view import MeshView, smooth_over_mesh
 from emo_avatar.head.arkit import flame_from_arkit
 from emo_avatar.head.data import HeadData
 from emo_avatar.motion.flame_sequence import FlameSequence

@@ -9,11 +9,11 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter1d, minimum_fil
 from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import splu
 
-from emo_avatar.backbones.uv.masks import nearest, worn
+from emo_avatar.backbones.portrait.masks import nearest, worn
+from emo_avatar.backbones.portrait.prepared import PreparedHead
+from emo_avatar.backbones.portrait.view import MeshView, distance_to, sample
 from emo_avatar.backbones.uv.mouth import lip_gap
-from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.backbones.uv.rays import DIRECTIONS, rays
-from emo_avatar.backbones.uv.view import MeshView, distance_to, sample
 from emo_avatar.tracking.topology import LEFT_EYE, MOUTH_CORNERS, RIGHT_EYE
 
 LEAST_FACING = 0.15  # cosine under which a photograph says nothing of a surface

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from emo_avatar.backbones.portrait.prepared import PreparedHead
 from emo_avatar.backbones.uv.complete import Observation
-from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.tracking.topology import LEFT_IRIS, RIGHT_IRIS
 
 EYES = ("eye_left", "eye_right")

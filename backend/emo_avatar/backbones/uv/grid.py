@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from scipy.spatial import cKDTree
 
+from emo_avatar.backbones.portrait.prepared import PreparedHead
+from emo_avatar.backbones.portrait.view import smooth_over_mesh
 from emo_avatar.backbones.uv.complete import Observation
 from emo_avatar.backbones.uv.maps import fold_depth
-from emo_avatar.backbones.uv.prepared import PreparedHead
-from emo_avatar.backbones.uv.view import smooth_over_mesh
 from emo_avatar.head.data import HeadData, open_head
 
 SIZE = 256  # cells a side; one is about 1 mm of a face, as wide as texels are apart

@@ -12,8 +12,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
+from emo_avatar.backbones.portrait.view import MeshView, sample, smooth_over_mesh, vertex_normals
 from emo_avatar.backbones.uv.rays import DIRECTIONS, outermost, walk
-from emo_avatar.backbones.uv.view import MeshView, sample, smooth_over_mesh, vertex_normals
 from emo_avatar.head.data import HeadData
 
 MAX_THICKNESS = 0.07  # metres of hair that a scalp is inflated by at most

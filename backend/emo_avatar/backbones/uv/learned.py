@@ -19,11 +19,11 @@ from torch import Tensor
 
 from emo_avatar.avatar.binding import triangle_frames
 from emo_avatar.avatar.gaussians import SH_C0, Gaussians
+from emo_avatar.backbones.portrait.prepared import PreparedHead, prepare_head
+from emo_avatar.backbones.portrait.splats import Splats
 from emo_avatar.backbones.uv.complete import Observation
 from emo_avatar.backbones.uv.grid import PortraitMaps, atlas_fingerprint, grid_of, observed, sample, shares_atlas
 from emo_avatar.backbones.uv.network import IMAGE_SIZE, Encoded, Residuals, UVNetwork, residuals
-from emo_avatar.backbones.uv.prepared import PreparedHead, prepare_head
-from emo_avatar.backbones.uv.splats import Splats
 from emo_avatar.errors import UserError
 from emo_avatar.files import whole_file
 from emo_avatar.head.data import HeadData, open_head

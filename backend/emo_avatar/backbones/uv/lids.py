@@ -8,13 +8,13 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from emo_avatar.avatar.shading import LIGHT
+from emo_avatar.backbones.portrait.masks import inset
+from emo_avatar.backbones.portrait.prepared import PreparedHead
+from emo_avatar.backbones.portrait.splats import Layer, Splats
+from emo_avatar.backbones.portrait.texels import spread_vertices
+from emo_avatar.backbones.portrait.view import MeshView, distance_to, vertex_normals
 from emo_avatar.backbones.uv.complete import Observation, grain, grow
 from emo_avatar.backbones.uv.eyes import EYES, SCLERA_FROM, off_axis
-from emo_avatar.backbones.uv.masks import inset
-from emo_avatar.backbones.uv.prepared import PreparedHead
-from emo_avatar.backbones.uv.splats import Layer, Splats
-from emo_avatar.backbones.uv.texels import spread_vertices
-from emo_avatar.backbones.uv.view import MeshView, distance_to, vertex_normals
 from emo_avatar.tracking.topology import LEFT_EYE, RIGHT_EYE
 
 LASH_PIXELS = 2.6  # width of the band along the lids in which dark pixels of the eye are lashes or their shadow

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from emo_avatar.backbones.uv.view import sample
+from emo_avatar.backbones.portrait.view import sample
 from emo_avatar.head.data import OPEN_HEAD_PATH, HeadData, texture_path, wrinkle_path
 
 LARGEST = 512  # pixels a side: one to a Gaussian's width

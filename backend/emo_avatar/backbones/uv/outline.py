@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, median_filter
 
+from emo_avatar.backbones.portrait.view import MeshView, sample, smooth_over_mesh
 from emo_avatar.backbones.uv.rays import DIRECTIONS, outermost, unit, walk
-from emo_avatar.backbones.uv.view import MeshView, sample, smooth_over_mesh
 from emo_avatar.head.data import HeadData
 
 GAP = 1  # pixels of something else that a ray may cross

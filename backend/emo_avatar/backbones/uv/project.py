@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import label
 
+from emo_avatar.backbones.portrait.masks import blurred, nearest
+from emo_avatar.backbones.portrait.prepared import PreparedHead
+from emo_avatar.backbones.portrait.splats import Layer, Splats
+from emo_avatar.backbones.portrait.view import MeshView, sample
 from emo_avatar.backbones.uv.attributes import detail_splats, pixel_share, texel_splats
 from emo_avatar.backbones.uv.complete import Observation, clear_of_occluder, complete_hair, complete_skin, observe
 from emo_avatar.backbones.uv.eyes import eye_axes, eye_colours
 from emo_avatar.backbones.uv.hull import CORRECTION, MAX_THICKNESS, hair_vertices, inflate_scalp, skull_centre
 from emo_avatar.backbones.uv.lids import carry_lashes, lash_colour, lash_line, lid_colours
-from emo_avatar.backbones.uv.masks import blurred, nearest
 from emo_avatar.backbones.uv.mouth import mark_gap, mouth_colours, teeth_splats, visible_teeth
 from emo_avatar.backbones.uv.outline import fit_outline
-from emo_avatar.backbones.uv.prepared import PreparedHead
 from emo_avatar.backbones.uv.segmentation import Segmentation, segment
 from emo_avatar.backbones.uv.sheets import BACK_BLUR, BACK_SHADE, Sheet, sheet_of, sheet_splats
-from emo_avatar.backbones.uv.splats import Layer, Splats
-from emo_avatar.backbones.uv.view import MeshView, sample
 from emo_avatar.render.camera import Camera
 from emo_avatar.tracking.portrait import TrackedPortrait
 

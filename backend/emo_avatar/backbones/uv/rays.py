@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emo_avatar.backbones.uv.view import bilinear
+from emo_avatar.backbones.portrait.view import bilinear
 from emo_avatar.render.splat.compiled import kernel
 
 DIRECTIONS = np.arange(360)  # degrees in the picture: 0 to the right, 90 down

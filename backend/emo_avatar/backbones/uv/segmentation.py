@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
-from emo_avatar.backbones.uv.masks import blurred, grown, polygon_mask, worn
-from emo_avatar.backbones.uv.view import MeshView
+from emo_avatar.backbones.portrait.masks import blurred, grown, polygon_mask, worn
+from emo_avatar.backbones.portrait.view import MeshView
 from emo_avatar.tracking.topology import FACE_OVAL, LEFT_BROW, LEFT_EYE, OUTER_LIPS, RIGHT_BROW, RIGHT_EYE
 
 SKIN, HAIR, CLOTH = range(3)

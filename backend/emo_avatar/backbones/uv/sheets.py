@@ -8,11 +8,11 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
-from emo_avatar.backbones.uv.masks import blurred, grown, inset, worn
-from emo_avatar.backbones.uv.prepared import PreparedHead
+from emo_avatar.backbones.portrait.masks import blurred, grown, inset, worn
+from emo_avatar.backbones.portrait.prepared import PreparedHead
+from emo_avatar.backbones.portrait.splats import Layer, Splats, flat_splats
+from emo_avatar.backbones.portrait.view import MeshView
 from emo_avatar.backbones.uv.segmentation import Segmentation
-from emo_avatar.backbones.uv.splats import Layer, Splats, flat_splats
-from emo_avatar.backbones.uv.view import MeshView
 from emo_avatar.head.data import HeadData
 from emo_avatar.render.camera import Camera
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter
 
+from emo_avatar.backbones.portrait.prepared import PreparedHead
+from emo_avatar.backbones.portrait.splats import Layer, Splats
+from emo_avatar.backbones.portrait.view import MeshView, sample
 from emo_avatar.backbones.uv.complete import MIRROR_TRUST, Observation
 from emo_avatar.backbones.uv.maps import fold_depth
-from emo_avatar.backbones.uv.prepared import PreparedHead
-from emo_avatar.backbones.uv.splats import Layer, Splats
-from emo_avatar.backbones.uv.view import MeshView, sample
 from emo_avatar.render.camera import Camera
 
 FULL = 0.3  # depth in the map times folding, from which all that differs from the skin around is a mark

@@ -71,7 +71,8 @@ def test_the_avatar_moves_and_its_colours_answer_to_emotion(portrait, weights, t
     save_avatar(avatar, tmp_path / "a.emoavatar")
     again = load_avatar(tmp_path / "a.emoavatar")
     restored = again.pose(perform(again, emotions={"happy": 1.0}))
-    assert torch.allclose(restored.means, happy.means, atol=1e-4)
+    # Files hold expressions in half precision; these Gaussians, up to 10 cm above the skin, tilt with it.
+    assert torch.allclose(restored.means, happy.means, atol=5e-4)
     assert torch.allclose(restored.sh - again.gaussians.sh, happy.sh - avatar.gaussians.sh, atol=0.02)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from emo_avatar.avatar.gaussians import SH_C0, Gaussians
-from emo_avatar.backbones.uv.splats import Layer, Splats
+from emo_avatar.backbones.portrait.splats import Layer, Splats
 from emo_avatar.render.adam import Adam
 from emo_avatar.render.camera import Camera
 from emo_avatar.render.rasterize import rasterize

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emo_avatar.backbones.uv.masks import blurred, nearest, worn
+from emo_avatar.backbones.portrait.masks import blurred, nearest, worn
 
 SOLID, EMPTY = 0.97, 0.02  # alpha above and below which a pixel shows one layer alone
 SOLID_MARGIN = 2  # pixels that a matte's edge may be off by

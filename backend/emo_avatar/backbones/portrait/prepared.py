@@ -9,7 +9,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from emo_avatar.avatar.binding import triangle_frames
-from emo_avatar.backbones.uv.texels import Texels, sample_texels, spread_vertices
+from emo_avatar.backbones.portrait.texels import Texels, sample_texels, spread_vertices
 from emo_avatar.errors import UserError
 from emo_avatar.head.arkit import flame_from_arkit
 from emo_avatar.head.data import ARKIT_NAMES, HeadData

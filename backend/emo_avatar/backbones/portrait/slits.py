@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from emo_avatar.backbones.uv.prepared import PreparedHead
-from emo_avatar.backbones.uv.view import MeshView, smooth_over_mesh
+from emo_avatar.backbones.portrait.prepared import PreparedHead
+from emo_avatar.backbones.portrait.view import MeshView, smooth_over_mesh
 from emo_avatar.render.camera import Camera
 from emo_avatar.tracking.topology import INNER_LIPS, LEFT_EYE, RIGHT_EYE
 

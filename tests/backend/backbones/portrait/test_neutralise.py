@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from emo_avatar.backbones.uv import neutralise
-from emo_avatar.backbones.uv.neutralise import LEVEL, RELAXED, neutral_correction
+from emo_avatar.backbones.portrait import neutralise
+from emo_avatar.backbones.portrait.neutralise import LEVEL, RELAXED, neutral_correction
 from emo_avatar.head.arkit import arkit_weights
 from emo_avatar.head.data import ARKIT_NAMES
 

@@ -6,9 +6,9 @@ from scipy import ndimage
 from skimage.draw import polygon2mask
 from skimage.morphology import disk
 
-from emo_avatar.backbones.uv import masks
+from emo_avatar.backbones.portrait import masks
+from emo_avatar.backbones.portrait.view import sample
 from emo_avatar.backbones.uv.rays import DIRECTIONS, outermost, rays, unit, walk
-from emo_avatar.backbones.uv.view import sample
 
 
 @pytest.fixture
