@@ -43,7 +43,7 @@ def refined(
     progress: Callable[[float], None],
 ) -> Splats:
     """Optimise ``splats`` to show ``rgb`` under ``alpha`` from ``camera``. Calls ``progress`` with a fraction."""
-    tensor = lambda a: torch.from_numpy(np.ascontiguousarray(a, np.float32))  # noqa: E731
+    tensor = lambda a: torch.from_numpy(np.array(a, np.float32, order="C"))  # noqa: E731
     quats, shown = tensor(splats.quats), tensor(rgb * alpha[..., None])
     matte = tensor(alpha)
     opacity = tensor(splats.opacities).clamp(*OPACITY_RANGE)
