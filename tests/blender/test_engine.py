@@ -137,9 +137,9 @@ def test_a_border_is_the_same_part_of_the_picture(scene, portrait, tmp_path, cro
     part = pixels(write(scene, tmp_path / "part.png"))
     x, y = slice(round(0.2 * SIZE), round(0.7 * SIZE)), slice(round(0.2 * SIZE), round(0.65 * SIZE))
     if crop:
-        assert np.abs(part - whole[y, x]).max() <= 1 / 255
+        assert np.abs(part - whole[y, x]).max() < 1.5 / 255
     else:
-        assert np.abs(part[y, x] - whole[y, x]).max() <= 1 / 255
+        assert np.abs(part[y, x] - whole[y, x]).max() < 1.5 / 255
         outside = np.ones((SIZE, SIZE), bool)
         outside[y, x] = False
         assert not part[outside].any()

@@ -172,7 +172,7 @@ def test_refusals_name_the_file_and_the_remedy(small, tmp_path):
     assert "folder" in refusal(tmp_path)
     assert "is empty" in refusal(written("empty.jpg", b""))
     assert "notes.jpg cannot be read as a picture" in refusal(written("notes.jpg", b"Dear diary, " * 99))
-    assert "not a picture" in refusal(written("drawing.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"))
+    assert "as a picture" in refusal(written("drawing.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"))
     assert "export it as JPEG" in refusal(written("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)))
 
 
