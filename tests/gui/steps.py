@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import subprocess
 import time
@@ -69,8 +70,15 @@ def set_slider(screen: Screen, folder: Path, label: Callable[[], tuple[int, int]
 
 
 def set_frame(screen: Screen, folder: Path, frame: int) -> None:
+    x, y = frame_field(screen)
+    until(folder, lambda: screen.enter(x, y, str(frame)), lambda state: state["frame"] == frame)
+
+
+@functools.cache
+def frame_field(screen: Screen) -> tuple[int, int]:
+    """Where the current frame stands, left of the range's first one. It stays there: to read it once is enough."""
     x, y = screen.find("Start", TIMELINE)
-    until(folder, lambda: screen.enter(x - 100, y, str(frame)), lambda state: state["frame"] == frame)
+    return x - 100, y
 
 
 def set_panel(screen: Screen, folder: Path, label: str, panel: str, is_open: bool = True) -> None:
