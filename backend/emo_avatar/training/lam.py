@@ -7,7 +7,6 @@ compares with photographs of that moment in the same light: pictures, and the co
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -16,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from emo_avatar.avatar.binding import bind, pose
@@ -29,12 +27,13 @@ from emo_avatar.backbones.lam.growth import Ground
 from emo_avatar.backbones.lam.model import Lam
 from emo_avatar.backbones.lam.points import PointGaussians
 from emo_avatar.backbones.lam.sites import Sites, sites_of
+from emo_avatar.backbones.portrait.prepared import prepare_head
 from emo_avatar.backbones.portrait.view import MeshView, sample
 from emo_avatar.emotion.recipes import RECIPES_PATH
 from emo_avatar.head.data import open_head
 from emo_avatar.render.rasterize import rasterize
 from emo_avatar.training.lam_lessons import Lesson, Lessons
-from emo_avatar.training.losses import picture_gradients
+from emo_avatar.training.losses import picture_gradients, robust
 from emo_avatar.training.processes import processes
 from emo_avatar.training.run import RunSettings, forget_checkpoint, run
 
@@ -115,20 +114,13 @@ class DrawExamples:
 def colours_in(lesson: Lesson, i: int, sites: Sites) -> tuple[np.ndarray, np.ndarray]:  # [N, 3], [N] bool
     """The colours that places on the head have in a photograph, and which places it shows."""
     vertices, camera, faces = lesson.vertices[i], lesson.camera(i), open_head().faces
-    view = MeshView.of(vertices, faces, camera, _drawn())
+    view = MeshView.of(vertices, faces, camera, prepare_head(open_head()).opaque)
     normals = sites.normals(vertices, faces)
     points = sites.points(vertices, normals)
     pixel = camera.project(points)[0]
     visible = view.sees(points, DEPTH_SLACK) & (view.facing(points, normals) > FACING) & (sites.height == 0)
     visible &= sample(lesson.alpha[i], pixel) > 250
     return (sample(lesson.shown[i], pixel) / 255).astype(np.float32), visible
-
-
-@functools.cache
-def _drawn() -> np.ndarray:  # [F] bool
-    """What hides places from a camera: all but the lashes."""
-    head = open_head()
-    return head.face_part != head.part_names.index("lashes")
 
 
 class LamTask:
@@ -198,16 +190,12 @@ def _colours(rgb: Tensor, example: Example) -> dict[str, Tensor]:  # [P, N, 3]
     itself is not in it.
     """
     wanted, visible = (_tensor(a, rgb.device) for a in (example.colours, example.visible))
-    terms = {"colour": COLOUR * _robust(rgb[0] - wanted[0], visible[0])}
+    terms = {"colour": COLOUR * robust(rgb[0] - wanted[0], visible[0], ROBUST)}
     if len(rgb) > 1:
-        terms["emotion"] = EMOTION * _robust((rgb[1] - rgb[0]) - (wanted[1] - wanted[0]), visible[0] * visible[1])
+        terms["emotion"] = EMOTION * robust(
+            (rgb[1] - rgb[0]) - (wanted[1] - wanted[0]), visible[0] * visible[1], ROBUST
+        )
     return terms
-
-
-def _robust(error: Tensor, weight: Tensor) -> Tensor:  # [N, 3], [N]
-    """Huber's loss, averaged under a weight."""
-    loss = F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=ROBUST).mean(1)
-    return (weight * loss).sum() / weight.sum().clamp_min(1) / ROBUST
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:

@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
@@ -58,7 +57,7 @@ from emo_avatar.motion.flame_sequence import FlameSequence
 from emo_avatar.motion.timeline import EMOTIONS
 from emo_avatar.render.camera import Camera
 from emo_avatar.render.rasterize import rasterize
-from emo_avatar.training.losses import picture_gradients
+from emo_avatar.training.losses import picture_gradients, robust
 from emo_avatar.training.processes import processes
 from emo_avatar.training.run import RunSettings, forget_checkpoint, run
 
@@ -326,7 +325,7 @@ class Studied:
         """The log of what a photograph shows of the texels, ``[N, 3]``; of which, ``[N] bool``; and the pixels of the
         head in it, ``[H, W] bool``."""
         places, camera = prepare_head(open_head()).texels, shot.setting.camera
-        view = MeshView.of(shot.vertices, self.subject.head.faces, camera, _drawn())
+        view = MeshView.of(shot.vertices, self.subject.head.faces, camera, prepare_head(open_head()).opaque)
         points = places.points(shot.vertices, view.faces)
         seen = view.sees(points, DEPTH_SLACK) & (view.facing(points, view.normals[places.face]) > FACING)
         pixel = camera.project(points)[0]
@@ -371,12 +370,6 @@ def _skin() -> SkinAppearance:
     texels, head = prepared.texels, prepared.head
     nothing = np.zeros(len(texels), np.float32)
     return skin_of(prepared, head.v_template, head.v_template, texels.face, texels.barycentric, nothing)
-
-
-@functools.cache
-def _drawn() -> np.ndarray:  # [F] bool
-    """What hides texels from a camera: all but the lashes."""
-    return ~prepare_head(open_head()).on_face["lashes"]
 
 
 class UVTask:
@@ -429,11 +422,11 @@ class UVTask:
         """Errors of texels' colours where they are known: of the neutral ones, and of what emotion adds."""
         plain, neutral = photographs[0], said[0]
         change, seen = _tensor(plain.change, device), _tensor(plain.seen, device) * places.outer
-        terms = {"completion": COMPLETION * _robust(neutral.gain - change, seen)}
+        terms = {"completion": COMPLETION * robust(neutral.gain - change, seen, ROBUST)}
         felt = []
         for colours, under in zip(photographs[1:], said[1:], strict=True):
             wanted, known = _tensor(colours.change, device), _tensor(colours.seen, device) * places.reach
-            felt.append(_robust(under.gain - neutral.gain - wanted, known))
+            felt.append(robust(under.gain - neutral.gain - wanted, known, ROBUST))
         return terms | ({"emotion": EMOTION * torch.stack(felt).mean()} if felt else {})
 
     def _shown(
@@ -462,12 +455,6 @@ class UVTask:
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device)
-
-
-def _robust(error: Tensor, weight: Tensor) -> Tensor:  # [N, 3], [N]
-    """Huber's loss, averaged under a weight."""
-    loss = F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=ROBUST).mean(1)
-    return (weight * loss).sum() / weight.sum().clamp_min(1) / ROBUST
 
 
 def run_settings(steps: int = 4000, minutes: float | None = None, workers: int = 1) -> RunSettings:

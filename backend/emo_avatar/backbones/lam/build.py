@@ -21,19 +21,19 @@ from emo_avatar.backbones.lam.evidence import evidence_of
 from emo_avatar.backbones.lam.growth import Ground
 from emo_avatar.backbones.lam.look import LamLook
 from emo_avatar.backbones.lam.model import Lam
-from emo_avatar.backbones.lam.observe import observe, stance_of
+from emo_avatar.backbones.lam.observe import observe
 from emo_avatar.backbones.lam.points import PointGaussians
 from emo_avatar.backbones.lam.query import queries
 from emo_avatar.backbones.lam.sites import sites_of
 from emo_avatar.backbones.portrait.foreground import clean_foreground
 from emo_avatar.backbones.portrait.neutralise import neutral_correction
+from emo_avatar.backbones.portrait.prepared import prepare_head
 from emo_avatar.backbones.portrait.refine import refined
+from emo_avatar.backbones.portrait.slits import stance_in_photo
 from emo_avatar.backbones.portrait.splats import Layer, Splats
 from emo_avatar.backbones.portrait.stance import Stance
 from emo_avatar.errors import UserError
-from emo_avatar.head.arkit import flame_from_arkit
 from emo_avatar.head.data import HeadData
-from emo_avatar.motion.flame_sequence import FlameSequence
 from emo_avatar.render.rasterize import rasterize
 from emo_avatar.tracking.portrait import TrackedPortrait
 
@@ -83,9 +83,8 @@ def build_lam(
         camera = framing.camera(size=NEUTRAL_SIZE)
 
         def at_rest(weights: np.ndarray) -> np.ndarray:  # [52] ARKit -> [H, W, 3] uint8
-            expression, jaw, eyes = flame_from_arkit(head, weights[None])
-            still = replace(FlameSequence.still(1), expression=expression, jaw_pose=jaw, eyes_pose=eyes)
-            rgb = rasterize(pose(local, binding, torch.from_numpy(stance.posed(still)), faces), camera, GREY).rgb
+            vertices = torch.from_numpy(stance.at_rest(weights))
+            rgb = rasterize(pose(local, binding, vertices, faces), camera, GREY).rgb
             return (rgb.clamp(0, 1) * 255).to(torch.uint8).numpy()
 
         # What is bound to the triangles in the photograph stays there: the face at rest is another one.
@@ -122,7 +121,7 @@ def _published(portrait: TrackedPortrait, head: HeadData, model: Lam) -> _Made:
 
 def _grown(portrait: TrackedPortrait, head: HeadData, model: Lam) -> _Made:
     """Gaussians that grow between the points that the network is asked about."""
-    stance = stance_of(portrait, head)
+    stance = stance_in_photo(portrait, prepare_head(head))
     assert model.config.growth is not None
     device = model.pcl_embed.basis.device
     sites = sites_of(head, model.config.growth)

@@ -13,6 +13,7 @@ from torch import Tensor
 from emo_avatar.avatar.binding import triangle_frames
 from emo_avatar.backbones.lam.observe import Observed
 from emo_avatar.backbones.lam.sites import Sites
+from emo_avatar.backbones.portrait.prepared import prepare_head
 from emo_avatar.backbones.portrait.view import MeshView
 from emo_avatar.head.data import HeadData
 from emo_avatar.render.camera import Camera
@@ -66,7 +67,7 @@ def evidence_of(portrait: Observed, sites: Sites, head: HeadData) -> Evidence:
     reduced = F.interpolate(picture, (DEPTH_SIZE, DEPTH_SIZE), mode="area")
     shown = _looked_up(reduced.expand(len(ALONG), -1, -1, -1), where)  # [A, N, 4]
     coarse = [_looked_up(F.interpolate(picture, (s, s), mode="area"), where[:1]) for s in COARSE]
-    view = MeshView.of(portrait.posed, head.faces, camera.resized(DEPTH_SIZE), _opaque(head))
+    view = MeshView.of(portrait.posed, head.faces, camera.resized(DEPTH_SIZE), prepare_head(head).opaque)
     facing = view.facing(surface, normals)
     low, high = FACING
     seen = view.sees(surface, DEPTH_SLACK) * np.clip((facing - low) / (high - low), 0, 1)
@@ -103,8 +104,3 @@ def _image_from(
 def _looked_up(picture: Tensor, where: Tensor) -> Tensor:  # [B, C, H, W], [B, N, 2] in [-1, 1] -> [B, N, C]
     found = F.grid_sample(picture, where[:, :, None], align_corners=False, padding_mode="border")
     return found[..., 0].transpose(1, 2)
-
-
-def _opaque(head: HeadData) -> np.ndarray:  # [F] bool
-    """All but lashes."""
-    return ~np.isin(head.face_part, [i for i, name in enumerate(head.part_names) if name == "lashes"])

@@ -11,13 +11,11 @@ from emo_avatar.avatar.avatar import SourcePhoto
 from emo_avatar.avatar.rig import FlameRig
 from emo_avatar.backbones.portrait.foreground import clean_foreground
 from emo_avatar.backbones.portrait.prepared import prepare_head
-from emo_avatar.backbones.portrait.slits import slit_shift
+from emo_avatar.backbones.portrait.slits import stance_in_photo
 from emo_avatar.backbones.portrait.stance import Stance
 from emo_avatar.head.data import HeadData
 from emo_avatar.render.camera import Camera
 from emo_avatar.tracking.portrait import TrackedPortrait
-
-RIM_ROUNDS = 2  # in which the rims of eyes and mouth are laid on the photograph's
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,18 +42,9 @@ class Observed:
         return cls(*(arrays[name] for name in cls.__dataclass_fields__))
 
 
-def stance_of(portrait: TrackedPortrait, head: HeadData) -> Stance:
-    """How the person stands, with eyes and mouth as far open as in the photograph."""
-    prepared = prepare_head(head)
-    stance = Stance.of(portrait, head)
-    for _ in range(RIM_ROUNDS):
-        stance = stance.moved(slit_shift(prepared, stance.vertices, portrait.camera, portrait.landmarks))
-    return stance
-
-
 def observe(portrait: TrackedPortrait, head: HeadData, stance: Stance | None = None) -> Observed:
     """A portrait that was tracked with ``head``; ``stance`` where it is known already."""
-    stance = stance or stance_of(portrait, head)
+    stance = stance or stance_in_photo(portrait, prepare_head(head))
     return _observed(portrait.rgb, portrait.matte, stance.neutral, stance.vertices, portrait.camera)
 
 

@@ -37,6 +37,11 @@ class PreparedHead:
     stable: np.ndarray  # [F] bool, outer skin that no expression moves
     edges: np.ndarray  # [E, 2] int32, each once
 
+    @property
+    def opaque(self) -> np.ndarray:  # [F] bool
+        """What hides other things from a camera: all but the lashes."""
+        return ~self.on_face["lashes"]
+
 
 _recent: list[PreparedHead] = []  # of this process, by identity of the head
 

@@ -10,14 +10,25 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from emo_avatar.backbones.portrait.prepared import PreparedHead
+from emo_avatar.backbones.portrait.stance import Stance
 from emo_avatar.backbones.portrait.view import MeshView, smooth_over_mesh
 from emo_avatar.render.camera import Camera
+from emo_avatar.tracking.portrait import TrackedPortrait
 from emo_avatar.tracking.topology import INNER_LIPS, LEFT_EYE, RIGHT_EYE
 
+ROUNDS = 2  # the second corrects what smoothing left of the first
 LIP_REACH, LID_REACH = 0.006, 0.003  # metres that a rim may be moved, and over which the move fades away from it
 EYE_REGION = 0.030  # metres around the middle of an eye in which lids belong to it
 LEAST_COLUMNS = 3  # pixels of width under which a slit counts as shut
 SMOOTHING = 1.5  # pixels along a rim
+
+
+def stance_in_photo(portrait: TrackedPortrait, prepared: PreparedHead) -> Stance:
+    """How the person stands, with eyes and mouth as far open as in the photograph."""
+    stance = Stance.of(portrait, prepared.head)
+    for _ in range(ROUNDS):
+        stance = stance.moved(slit_shift(prepared, stance.vertices, portrait.camera, portrait.landmarks))
+    return stance
 
 
 def slit_shift(
@@ -29,7 +40,7 @@ def slit_shift(
     up and down by the difference.
     """
     head, on_face = prepared.head, prepared.on_face
-    view = MeshView.of(vertices, head.faces, camera, ~on_face["lashes"])
+    view = MeshView.of(vertices, head.faces, camera, prepared.opaque)
     pixel, depth = camera.project(vertices)
     metres = depth / camera.K[0, 0]
     mouth = head.regions["lips"] | head.regions["mouth_bag"]

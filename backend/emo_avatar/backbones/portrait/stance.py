@@ -77,6 +77,11 @@ class Stance:
         pose = replace(self.pose, expression=self.pose.expression - expression)
         return replace(self, static_offset=offset.astype(np.float32), pose=pose)
 
+    def at_rest(self, weights: np.ndarray) -> np.ndarray:  # [52] ARKit -> [V, 3] metres
+        """The neutral face, upright at the origin, with ARKit weights on it."""
+        expression, jaw, eyes = flame_from_arkit(self.head, weights[None])
+        return self.posed(replace(FlameSequence.still(1), expression=expression, jaw_pose=jaw, eyes_pose=eyes))
+
     def posed(self, pose: FlameSequence) -> np.ndarray:  # [V, 3] metres
         """The person in the first frame of a sequence.
 

@@ -18,7 +18,7 @@ from emo_avatar.backbones.portrait.foreground import clean_foreground
 from emo_avatar.backbones.portrait.neutralise import neutral_correction
 from emo_avatar.backbones.portrait.prepared import PreparedHead, prepare_head
 from emo_avatar.backbones.portrait.refine import refined
-from emo_avatar.backbones.portrait.slits import slit_shift
+from emo_avatar.backbones.portrait.slits import stance_in_photo
 from emo_avatar.backbones.portrait.splats import Layer, Splats
 from emo_avatar.backbones.portrait.stance import Stance
 from emo_avatar.backbones.portrait.view import MeshView, smooth_over_mesh
@@ -30,9 +30,7 @@ from emo_avatar.backbones.uv.maps import fold_depth
 from emo_avatar.backbones.uv.network import UVNetwork
 from emo_avatar.backbones.uv.project import outlined, project
 from emo_avatar.backbones.uv.unfolding import marks_in_photo, unfolding_of
-from emo_avatar.head.arkit import flame_from_arkit
 from emo_avatar.head.data import HeadData
-from emo_avatar.motion.flame_sequence import FlameSequence
 from emo_avatar.render.rasterize import rasterize
 from emo_avatar.tracking.portrait import TrackedPortrait
 
@@ -40,7 +38,6 @@ Progress = Callable[[float, str], None]
 REFINE_STEPS = 100
 # Share of the photo's own colour at the matte's edge: where the matte errs, the recovered colour overshoots.
 EDGE_TRUTH = 0.4
-RIM_ROUNDS = 2  # the second corrects what smoothing left of the first
 # By what factor a pixel of the photo may be drawn out or pressed until it says nothing any more: less on lids, and less
 # where it shows the dark between the lips.
 LID_STRETCH, GAP_STRETCH, SKIN_STRETCH = 1.45, 1.45, 2.6
@@ -88,9 +85,7 @@ def analysed(
     portrait: TrackedPortrait, prepared: PreparedHead, rgb: np.ndarray
 ) -> tuple[Stance, Splats, np.ndarray, Observation]:  # [H, W, 3] clean foreground
     """How the person stands in the photo, and what `project` makes of it."""
-    stance = Stance.of(portrait, prepared.head)
-    for _ in range(RIM_ROUNDS):
-        stance = stance.moved(slit_shift(prepared, stance.vertices, portrait.camera, portrait.landmarks))
+    stance = stance_in_photo(portrait, prepared)
     vertices, labels = outlined(portrait, prepared, rgb, stance.vertices)
     stance = stance.moved(vertices - stance.vertices)
     return stance, *project(portrait, prepared, rgb, stance.vertices, labels)
@@ -132,7 +127,7 @@ def _unfolding(
     seen: Observation,
 ) -> np.ndarray:  # [N, 4] int8
     """What the folds of the photo's expression do to the Gaussians."""
-    shown = ~prepared.on_face["lashes"] & ~prepared.interior
+    shown = prepared.opaque & ~prepared.interior
     view = MeshView.of(stance.vertices, prepared.head.faces, portrait.camera, shown)
     folding = SkinModulator(skin, prepared.head.faces, splats.face).folding_in_photo
     marks = marks_in_photo(prepared, view, folding, portrait.rgb / np.float32(255), portrait.matte)
@@ -205,9 +200,7 @@ def _neutral_pictures(
     camera = _framing(prepared, stance, splats, local).camera(size=NEUTRAL_SIZE)
 
     def picture(weights: np.ndarray) -> np.ndarray:
-        expression, jaw, eyes = flame_from_arkit(head, weights[None])
-        still = replace(FlameSequence.still(1), expression=expression, jaw_pose=jaw, eyes_pose=eyes)
-        vertices = torch.from_numpy(stance.posed(still))
+        vertices = torch.from_numpy(stance.at_rest(weights))
         shown = pose(modulator(local, vertices), binding, vertices, faces)
         rgb = rasterize(shown, camera, (0.5, 0.5, 0.5)).rgb
         return (rgb.clamp(0, 1) * 255).to(torch.uint8).numpy()

@@ -42,7 +42,7 @@ def outlined(
 
 
 def _seen(prepared: PreparedHead, vertices: np.ndarray, camera: Camera) -> MeshView:
-    return MeshView.of(vertices, prepared.head.faces, camera, ~prepared.on_face["lashes"] & ~prepared.interior)
+    return MeshView.of(vertices, prepared.head.faces, camera, prepared.opaque & ~prepared.interior)
 
 
 def project(
@@ -54,7 +54,7 @@ def project(
     """
     head, texels, on_face = prepared.head, prepared.texels, prepared.on_face
     alpha, camera = portrait.matte, portrait.camera
-    shown = ~on_face["lashes"] & ~prepared.interior
+    shown = prepared.opaque & ~prepared.interior
     view = _seen(prepared, vertices, camera)
     under_hair = hair_vertices(view, labels.hair, alpha, head)
     hull = view
