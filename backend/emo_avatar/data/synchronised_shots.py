@@ -23,6 +23,9 @@ from emo_avatar.head.data import open_head
 from emo_avatar.motion.flame_sequence import FlameSequence
 from emo_avatar.motion.timeline import EMOTIONS
 
+SOURCE_SIZE = 512  # pixels of the portraits that avatars are made of
+SOURCE_YAW = 28.0  # degrees that these are turned at most
+STRENGTHS, STRENGTH_SHARES = (0.5, 1.0), (0.25, 0.75)  # of the emotions that changes of colour are learnt from
 EXAMPLE_FPS, EXAMPLE_SECONDS = 25.0, 1.2  # of the utterance that an example's instant is taken from
 NEUTRAL_SHARE = 0.12  # of the targets, which feel nothing
 BLEND_SHARE = 0.25  # of the others, which feel two things
@@ -125,6 +128,11 @@ def draw_feeling(rng: np.random.Generator) -> np.ndarray:  # [6] float32
     share = rng.random() if rng.random() < BLEND_SHARE else 0.0
     weights[first], weights[second] = intensity * (1 - share), intensity * share
     return weights
+
+
+def draw_strength(rng: np.random.Generator) -> float:
+    """How strongly an emotion is felt where its colours are learnt."""
+    return float(rng.choice(STRENGTHS, p=STRENGTH_SHARES))
 
 
 def draw_sequence(seed: int, seconds: float = 2.0, fps: float = 30.0, size: int = 256) -> EmotionalSequence:

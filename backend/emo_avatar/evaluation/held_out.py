@@ -11,7 +11,7 @@ import numpy as np
 from emo_avatar.data.as_portrait import portrait_of, tracked_motion
 from emo_avatar.data.studio import Setting, Shot, draw_setting, shoot
 from emo_avatar.data.subjects import Subject
-from emo_avatar.data.synchronised_shots import EmotionalSequence, draw_sequence
+from emo_avatar.data.synchronised_shots import SOURCE_SIZE, EmotionalSequence, draw_sequence
 from emo_avatar.motion.flame_sequence import FlameSequence
 from emo_avatar.motion.timeline import EMOTIONS
 from emo_avatar.tracking.landmarks import detect_faces
@@ -20,7 +20,6 @@ from emo_avatar.training.geometry import FIRST_HELD_OUT_SEED
 
 FIRST_SEED = FIRST_HELD_OUT_SEED + 5000  # away from the takes that the geometry path alone is judged on
 SECONDS, FPS = 2.0, 30.0
-SOURCE_SIZE = 512
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,21 @@ from emo_avatar.backbones.lam.observe import Observed, observe
 from emo_avatar.data.as_portrait import portrait_of
 from emo_avatar.data.studio import Shot
 from emo_avatar.data.subjects import draw_subject
-from emo_avatar.data.synchronised_shots import SOURCE_NEUTRAL_SHARE, Moment, draw_feeling, draw_moment
+from emo_avatar.data.synchronised_shots import (
+    SOURCE_NEUTRAL_SHARE,
+    SOURCE_SIZE,
+    SOURCE_YAW,
+    Moment,
+    draw_feeling,
+    draw_moment,
+    draw_strength,
+)
 from emo_avatar.files import whole_file
 from emo_avatar.head.data import open_head
 from emo_avatar.motion.timeline import EMOTIONS
 from emo_avatar.render.camera import Camera
 
-SOURCE_SIZE, SOURCE_YAW = 512, 28.0  # pixels and degrees of the portraits that avatars are made of
 FELT = (2, 1)  # emotions in which each of the two other moments is photographed, beside the neutral mind
-STRENGTHS, STRENGTH_SHARES = (0.5, 1.0), (0.25, 0.75)  # of these emotions
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +79,7 @@ def draw_lesson(seed: int, size: int) -> Lesson:
         for emotion in (None, *(next(felt) for _ in range(count))):
             weights = np.zeros(len(EMOTIONS), np.float32)
             if emotion is not None:
-                weights[emotion] = rng.choice(STRENGTHS, p=STRENGTH_SHARES)
+                weights[emotion] = draw_strength(rng)
             shots.append(moment.shot(weights))
             moments.append(number)
     alone = [shot.rgb - (1 - shot.alpha[..., None]) * shot.setting.background for shot in shots]

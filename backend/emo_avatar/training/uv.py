@@ -49,7 +49,13 @@ from emo_avatar.backbones.uv.network import Residuals, UVNetwork
 from emo_avatar.data.as_portrait import portrait_of
 from emo_avatar.data.studio import Setting, Shot, draw_setting, shoot
 from emo_avatar.data.subjects import Subject
-from emo_avatar.data.synchronised_shots import EmotionalSequence, draw_sequence
+from emo_avatar.data.synchronised_shots import (
+    SOURCE_SIZE,
+    SOURCE_YAW,
+    EmotionalSequence,
+    draw_sequence,
+    draw_strength,
+)
 from emo_avatar.emotion.recipes import RECIPES_PATH
 from emo_avatar.files import whole_file
 from emo_avatar.head.data import open_head
@@ -64,12 +70,9 @@ from emo_avatar.training.run import RunSettings, forget_checkpoint, run
 Progress = Callable[[float, str], None]
 
 LEARNING_RATE, EMA = 7e-4, 0.99
-SOURCE_SIZE = 512  # pixels of source portraits, as the backbone takes them
-SOURCE_YAW = 28.0  # degrees that portraits are turned at most
 SAME_CAMERA = 0.5  # share of the moments that are seen by the portrait's camera
 NEUTRAL_SHARE = 0.35  # of the sources and of the targets under emotion
 SECONDS, FPS = 1.2, 25.0  # of what a person says
-STRENGTHS, STRENGTH_SHARES = (0.5, 1.0), (0.25, 0.75)  # of emotions
 # Weights of the loss' terms
 PHOTOMETRIC, GRADIENT, MASK, RESTRAINT, COMPLETION, EMOTION = 10.0, 0.5, 1.0, 1e-3, 1.0, 5.0
 DARK = 0.04  # added to colours before their logarithm is taken: what is black has no hue
@@ -338,7 +341,7 @@ def drawn_weights(rng: np.random.Generator, emotion: int | None) -> np.ndarray: 
     weights = np.zeros(len(EMOTIONS), np.float32)
     if emotion is None:
         return weights
-    strength = rng.choice(STRENGTHS, p=STRENGTH_SHARES)
+    strength = draw_strength(rng)
     if emotion < BLEND:
         weights[emotion] = strength
         return weights
