@@ -19,12 +19,12 @@ from emo_avatar.motion.timeline import EMOTIONS
 REGIONS = ("cheeks", "nose", "forehead", "lids", "ears", "neck", "lips", "chin")
 # Change of blood by region at full strength, in units of `canvas.BLOOD`
 RESPONSE = {
-    "happy": (0.20, 0.08, 0.02, 0.04, 0.06, 0.02, 0.10, 0.06),
-    "sad": (0.05, 0.24, 0.00, 0.30, 0.02, 0.00, 0.06, 0.08),
-    "angry": (0.26, 0.12, 0.17, 0.08, 0.30, 0.20, 0.04, 0.10),
-    "disgust": (-0.10, 0.10, -0.06, 0.04, 0.00, 0.04, -0.08, -0.04),
-    "fear": (-0.16, -0.07, -0.14, -0.03, -0.12, -0.08, -0.20, -0.12),
-    "surprised": (0.04, 0.00, 0.00, 0.00, 0.06, 0.02, -0.04, 0.00),
+    "happy": (0.13, 0.05, 0.01, 0.02, 0.04, 0.01, 0.08, 0.03),
+    "sad": (0.03, 0.15, 0.00, 0.18, 0.02, 0.00, 0.05, 0.05),
+    "angry": (0.14, 0.07, 0.09, 0.05, 0.18, 0.12, 0.03, 0.05),
+    "disgust": (-0.03, 0.07, -0.02, 0.03, 0.00, 0.02, -0.03, -0.02),
+    "fear": (-0.05, -0.02, -0.05, 0.00, -0.05, -0.03, -0.09, -0.04),
+    "surprised": (0.02, 0.00, 0.00, 0.00, 0.03, 0.01, -0.02, 0.00),
 }
 TEARS = {"happy": 0.5, "sad": 1.4, "angry": 0.2, "disgust": 0.4, "fear": 0.7, "surprised": 0.2}  # more on the eyes
 PRESSED = {"lips": 0.9, "skin": 0.25}  # blood that a doubled area leaves, or halved area gathers

@@ -6,13 +6,30 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
+from scipy.spatial import cKDTree
 
 from emo_avatar.head.data import open_head
 from emo_avatar.render.shading import fold_depth
 
 PLACES = ("forehead", "glabella", "crows_feet", "below_the_eye", "nose", "nasolabial", "mouth", "chin")
 # How deep folds are at full compression in youth and in old age, and how much of that stays in a resting old face
-YOUNG, OLD = 0.55, 1.45
+YOUNG, OLD = 0.6, 1.45
+# Skin is a sheet that slides on what lies below: what a muscle shortens at one end it shortens some way along. By that
+# way, standard deviation in millimetres; on the forehead, where it slides from the brows to the hairline, up and down.
+REACH, REACH_ON_FOREHEAD = 6.0, 19.0
+# What is shortened over a longer way folds sooner, by place
+READY = (3.2, 1.1, 1.2, 1.6, 2.0, 2.3, 1.2, 2.6)
+SHARE = (
+    0.9,
+    1.1,
+    1.4,
+    1.2,
+    1.5,
+    1.5,
+    1.1,
+    1.0,
+)  # of the depth, by place: folds over fat are deeper than those over bone
 STAYING = (0.55, 0.50, 0.65, 0.60, 0.15, 0.75, 0.65, 0.20)  # by place
 
 
@@ -22,10 +39,11 @@ class Folds:
 
     gain: np.ndarray  # [V] depth at full compression
     resting: np.ndarray  # [V] depth in a resting face
+    ready: np.ndarray  # [V] factor on how far skin is shortened
 
     def depth(self, shortened: np.ndarray) -> np.ndarray:  # [V, 3] -> [V, 3]
         """How far the folds are drawn where skin is shortened, by their run (`render.strain.shortening`)."""
-        drawn = self.gain[:, None] * fold_depth(shortened)
+        drawn = self.gain[:, None] * fold_depth(self.ready[:, None] * (sheet() @ shortened))
         # A line that is there already deepens sooner, and never gets shallower.
         return np.maximum(drawn, self.resting[:, None]) + 0.25 * np.minimum(drawn, self.resting[:, None])
 
@@ -33,10 +51,30 @@ class Folds:
 def draw_folds(rng: np.random.Generator, age: float) -> Folds:
     """Folds of somebody of ``age`` 0 to 1; people of one age differ, and in which folds they have."""
     grown = float(np.clip(age + rng.normal(0, 0.12), 0, 1))
-    gains = (YOUNG + (OLD - YOUNG) * grown) * np.exp(rng.normal(0, 0.18, len(PLACES)))
+    gains = (YOUNG + (OLD - YOUNG) * grown) * np.array(SHARE) * np.exp(rng.normal(0, 0.18, len(PLACES)))
     staying = np.array(STAYING) * max(0.0, (grown - 0.25) / 0.75) ** 1.2 * np.exp(rng.normal(0, 0.3, len(PLACES)))
     maps = place_maps()
-    return Folds((maps @ gains).astype(np.float32), (maps @ staying).astype(np.float32))
+    ready = maps @ np.array(READY)
+    return Folds(*(values.astype(np.float32) for values in (maps @ gains, maps @ staying, ready)))
+
+
+@functools.cache
+def sheet() -> sparse.csr_matrix:  # [V, V] rows sum to 1 on the face, else to 0
+    """How far what is shortened at one place of the open head's skin is felt at another."""
+    head = open_head()
+    face = np.flatnonzero(_on_skin() & (head.v_template[:, 2] > 0.02))
+    points, forehead = head.v_template[face] / 1e-3, place_maps()[face, PLACES.index("forehead")]
+    upwards = REACH + (REACH_ON_FOREHEAD - REACH) * forehead
+    area = np.zeros(head.n_vertices)
+    a, b, c = (head.v_template[head.faces[:, k]] for k in range(3))
+    np.add.at(area, head.faces, np.linalg.norm(np.cross(b - a, c - a), axis=1)[:, None])
+    near = cKDTree(points).query_ball_point(points, 2.5 * upwards)
+    rows = np.repeat(np.arange(len(face)), [len(found) for found in near])
+    columns = np.concatenate([np.array(found, int) for found in near])
+    apart = (points[columns] - points[rows]) / np.stack([np.full(len(face), REACH), upwards, upwards], 1)[rows]
+    weight = area[face[columns]] * np.exp(-0.5 * (apart**2).sum(1))
+    weight /= np.bincount(rows, weight)[rows]
+    return sparse.csr_matrix((weight, (face[rows], face[columns])), (head.n_vertices, head.n_vertices))
 
 
 @functools.cache
@@ -60,5 +98,9 @@ def place_maps() -> np.ndarray:  # [V, 8] rows sum to 1 on the face, in the orde
     )
     share = np.exp(-0.5 * (distance - distance.min(1, keepdims=True)))
     share /= share.sum(1, keepdims=True)
-    on_skin = head.part("skin") & ~head.regions["mouth_bag"] & ~head.regions["eye_sockets"]
-    return share * on_skin[:, None]
+    return share * _on_skin()[:, None]
+
+
+def _on_skin() -> np.ndarray:  # [V] bool
+    head = open_head()
+    return head.part("skin") & ~head.regions["mouth_bag"] & ~head.regions["eye_sockets"]

@@ -65,6 +65,20 @@ def test_folds_deepen_with_age():
     assert all(forehead(seed, 0.9) > forehead(seed, 0.1) for seed in range(4))
 
 
+def test_a_raised_brow_folds_the_forehead_up_to_the_hair_and_nothing_else():
+    """The mesh is shortened above the brows alone; skin slides."""
+    from emo_avatar.data.folds import draw_folds
+
+    head = open_head()
+    x, y, z = head.v_template.T / 1e-3
+    front = head.part("skin") & (z > 45) & (np.abs(x) < 20)
+    shortened = np.zeros((head.n_vertices, 3))
+    shortened[front & (y > 22) & (y < 42), 0] = 0.3
+    depth = draw_folds(np.random.default_rng(0), 0.0).depth(shortened)[:, 0]
+    assert depth[front & (y > 48) & (y < 55)].min() > 0.1
+    assert not depth[front & (y < 0)].any()
+
+
 def test_the_tracked_portrait_is_the_shot(example):
     head, shot = open_head(), example.source
     tracked = portrait_of(example.subject, shot)

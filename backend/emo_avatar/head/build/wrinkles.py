@@ -14,7 +14,8 @@ from scipy.spatial import cKDTree
 from emo_avatar.head.build.noise import cells, value_noise
 
 MM = 1e-3
-WANDER = 0.9  # mm by which lines stray from the drawing
+WANDER = 1.2  # mm by which lines stray from the drawing
+BROKEN = 0.45  # share of their depth that lines lose here and there
 FRONT = 0.035  # metres, z from which skin belongs to the face
 
 
@@ -35,42 +36,45 @@ class Fold:
 
 def _forehead() -> list[Fold]:
     """Level lines between brows and hairline, a little lower in the middle and at the temples."""
-    x = np.linspace(0, 46, 12)
-    sag = 1.5 * np.cos(x / 46 * 2 * np.pi)
+    x = np.linspace(0, 44, 12)
+    sag = 2.2 * np.cos(x / 46 * 2 * np.pi)
     return [
-        Fold(LEVEL, tuple(zip(x, y - sag, strict=True)), 1.2, depth)
-        for y, depth in ((36, 0.7), (45, 1), (54, 1), (63, 0.7))
+        Fold(LEVEL, tuple(zip(x, y - sag, strict=True)), width, depth)
+        for y, width, depth in ((33, 1.5, 0.7), (42, 1.8, 1), (50.5, 1.9, 1), (59, 1.7, 0.75))
     ]
 
 
 def _crows_feet() -> list[Fold]:
     corner, folds = np.array([45.0, -1.0]), []
-    for angle, length, depth in ((-40, 14, 0.25), (-18, 17, 0.45), (4, 17, 0.45), (27, 13, 0.3)):
+    for angle, length, depth in ((-44, 16, 0.6), (-24, 21, 0.9), (-4, 22, 1.0), (17, 20, 0.9), (38, 14, 0.55)):
         heading = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
-        folds.append(Fold(SLANTED, (tuple(corner + 4 * heading), tuple(corner + length * heading)), 0.8, depth))
+        folds.append(Fold(SLANTED, (tuple(corner + 5 * heading), tuple(corner + length * heading)), 1.0, depth))
     return folds
 
 
 def _below_the_eye() -> list[Fold]:
     turn = np.radians(np.linspace(200, 330, 12))
     return [
-        Fold(LEVEL, tuple(zip(29 + a * np.cos(turn), 1 + b * np.sin(turn), strict=True)), 0.9, depth)
-        for a, b, depth in ((16, 10, 0.7), (20, 15, 0.5))
+        Fold(LEVEL, tuple(zip(29 + a * np.cos(turn), 1 + b * np.sin(turn), strict=True)), 1.2, depth)
+        for a, b, depth in ((16, 10, 0.8), (20, 15, 0.6))
     ]
 
 
 FOLDS = (
     *_forehead(),
-    Fold(UPRIGHT, ((4.5, 11), (5.5, 20), (8.0, 31)), 1.1, 1.0),  # between the brows
-    Fold(LEVEL, ((0, 7), (5, 7.5), (9, 9)), 1.0, 0.7),  # across the root of the nose
+    Fold(UPRIGHT, ((4.6, 10), (5.2, 16), (6.4, 24)), 1.6, 0.9),  # between the brows
+    Fold(UPRIGHT, ((10.5, 17), (11.5, 22), (12, 27)), 1.5, 0.35),
+    Fold(LEVEL, ((0, 8), (5, 8.5), (8, 10)), 1.4, 0.8),  # across the root of the nose
+    Fold(LEVEL, ((0, 3.5), (5, 4), (8, 4.5)), 1.2, 0.7),
     *_crows_feet(),
     *_below_the_eye(),
-    Fold(SLANTED, ((3, -4), (12, -11)), 0.9, 0.7),  # beside the bridge of the nose
-    Fold(SLANTED, ((4, -10), (13, -17)), 0.9, 0.6),
-    Fold(SLANTED, ((16.5, -33), (19.5, -40), (24, -49), (28.5, -58), (31, -68)), 2.1, 0.9),  # from nose to mouth
-    Fold(UPRIGHT, ((36, -50), (38.5, -60), (38, -71)), 2.2, 0.35),  # outside of a smile
-    Fold(SLANTED, ((25.5, -69), (27.5, -76), (28, -85)), 1.6, 0.6),  # below the corners of the mouth
-    Fold(LEVEL, ((0, -84.5), (9, -85), (16, -83)), 1.5, 0.6),  # under the lower lip
+    Fold(SLANTED, ((2.5, -0.5), (7, -3), (13, -8)), 1.1, 0.9),  # beside the bridge of the nose
+    Fold(SLANTED, ((3, -5.5), (8, -8.5), (14, -14)), 1.2, 1.0),
+    Fold(SLANTED, ((4, -11), (9, -14), (14, -20)), 1.2, 0.8),
+    Fold(SLANTED, ((15, -29), (17.5, -35), (20.5, -42), (25, -50), (29.5, -58), (32, -68)), 2.3, 1.0),  # nose to mouth
+    Fold(UPRIGHT, ((36, -50), (38.5, -60), (38, -71)), 2.4, 0.45),  # outside of a smile
+    Fold(SLANTED, ((25.5, -69), (27.5, -76), (28, -85)), 1.8, 0.6),  # below the corners of the mouth
+    Fold(LEVEL, ((0, -84.5), (9, -85), (16, -83)), 1.8, 0.7),  # under the lower lip
 )
 CHIN = (0.0, -95.0, 15.0)  # where the chin dimples: centre and radius
 
@@ -80,7 +84,7 @@ def draw_wrinkles(points: np.ndarray) -> np.ndarray:  # [N, 3] metres on the mea
     stray = np.stack([value_noise(points, 0.011, 71, 2), value_noise(points, 0.011, 72, 2)], 1)
     flat = np.stack([np.abs(points[:, 0]), points[:, 1]], 1) / MM + WANDER * stray
     depth = np.zeros((len(points), 3))
-    for fold in FOLDS:
+    for number, fold in enumerate(FOLDS):
         line = np.array(fold.points)
         length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
         along = np.arange(0, length[-1], 0.25)
@@ -89,7 +93,8 @@ def draw_wrinkles(points: np.ndarray) -> np.ndarray:  # [N, 3] metres on the mea
         hit = np.isfinite(distance)
         share = nearest[hit] / len(fine)
         tapered = np.minimum(1, 4 * np.minimum(share + 0.1, 1.05 - share))
-        valley = fold.depth * tapered * np.exp(-0.5 * (distance[hit] / fold.width) ** 2)
+        broken = 1 - BROKEN * np.clip(0.5 + value_noise(points[hit], 0.014, 74 + number, 2), 0, 1)
+        valley = fold.depth * tapered * broken * np.exp(-0.5 * (distance[hit] / fold.width) ** 2)
         depth[hit, fold.run] = np.maximum(depth[hit, fold.run], valley)
     from_chin = np.linalg.norm(flat - CHIN[:2], axis=1) / CHIN[2]
     dimple = np.clip(1 - cells(points, 0.0048, 73)[0] / 0.55, 0, 1) * np.exp(-(from_chin**2) * 2)
