@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from emo_avatar.avatar.appearance import SkinAppearance, SkinModulator
-from emo_avatar.avatar.binding import pose
+from emo_avatar.avatar.binding import Footing, pose
 from emo_avatar.avatar.gaussians import Gaussians
 from emo_avatar.avatar.head_arrays import head_from_arrays, head_to_arrays
 from emo_avatar.head.data import JOINTS, N_SHAPE, HeadData
@@ -131,6 +131,14 @@ class FlameRig:
     def _binding(self) -> torch.Tensor:  # [N] int64
         return torch.from_numpy(self.binding.astype(np.int64))
 
+    @cached_property
+    def _footing(self) -> Footing | None:
+        """None for Gaussians that lie about their triangles, not on them."""
+        look = self.appearance
+        if not look.shaded.any():
+            return None
+        return Footing.of(*(torch.from_numpy(a) for a in (look.photo, self.head.faces, self.binding, look.barycentric)))
+
     @torch.no_grad()
     def _evaluate(self, sequence: FlameSequence, frames: slice, device: torch.device) -> HeadOutput:
         arguments = {n: torch.as_tensor(getattr(sequence, n)[frames], device=device) for n in FRAME_FIELDS}
@@ -140,4 +148,5 @@ class FlameRig:
         binding, faces = self._binding.to(canonical.device), self._model.faces.to(canonical.device)
         vertices, neck = output.vertices[frame], output.joint_transforms[frame, NECK]
         unturned = (vertices - neck[:3, 3]) @ neck[:3, :3]  # into the frame of the skull, where the light is fixed
-        return pose(self._modulator(canonical, unturned), binding, vertices, faces)
+        footing = None if self._footing is None else self._footing.to(canonical.device)
+        return pose(self._modulator(canonical, unturned), binding, vertices, faces, footing)

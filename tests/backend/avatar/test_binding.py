@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emo_avatar.avatar.binding import bind, pose, quat_from_matrix, triangle_frames
+from emo_avatar.avatar.binding import Footing, bind, pose, quat_from_matrix, triangle_frames
 from emo_avatar.avatar.gaussians import Gaussians
 from emo_avatar.head.model import rotation_matrices
 
@@ -97,3 +97,55 @@ def test_frames_are_rotations() -> None:
     assert torch.allclose(R @ R.transpose(1, 2), torch.eye(3).expand(2, 3, 3), atol=1e-6)
     assert torch.allclose(torch.linalg.det(R), torch.ones(2), atol=1e-6)
     assert (size > 0).all() and centre.shape == (2, 3)
+
+
+def discs(n: int, seed: int, vertices: torch.Tensor) -> tuple[Gaussians, torch.Tensor, torch.Tensor]:
+    """Flat Gaussians on the surface, turned about its normal, with their triangles and places there."""
+    cloud_of, binding = cloud(n, seed)
+    g = torch.Generator().manual_seed(seed + 1)
+    barycentric = torch.softmax(2 * torch.randn(n, 3, generator=g), dim=1)
+    R = triangle_frames(vertices, FACES)[0][binding]  # noqa: N806
+    turn = torch.zeros(n, 3)
+    turn[:, 2] = 6 * torch.rand(n, generator=g)
+    quats = quat_from_matrix(R @ rotation_matrices(turn))
+    means = (vertices[FACES[binding]] * barycentric[:, :, None]).sum(1)
+    scales = torch.cat([cloud_of.scales[:, :2] + 0.2, torch.full((n, 1), 1e-3)], 1)
+    return Gaussians(means, quats, scales, cloud_of.opacities, cloud_of.sh), binding, barycentric
+
+
+def covariance(gaussians: Gaussians) -> torch.Tensor:  # [N, 3, 3]
+    M = rotation_of(gaussians.quats) * gaussians.scales[:, None]  # noqa: N806
+    return M @ M.transpose(1, 2)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_with_a_footing_discs_are_drawn_out_as_their_triangles_are(seed: int) -> None:
+    vertices = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.1, 0.0], [0.2, 0.9, 0.1], [1.1, 1.0, 0.0]])
+    world, binding, barycentric = discs(64, seed, vertices)
+    local, footing = bind(world, binding, vertices, FACES), Footing.of(vertices, FACES, binding, barycentric)
+    again = pose(local, binding, vertices, FACES, footing)
+    assert torch.allclose(again.means, world.means, atol=1e-4)
+    assert torch.allclose(covariance(again), covariance(world), atol=1e-4)
+    stretch = torch.diag(torch.tensor([1.9, 0.8, 1.1]))
+    moved = pose(local, binding, vertices @ stretch, FACES, footing)
+    assert torch.allclose(moved.means, world.means @ stretch, atol=1e-4)
+    assert torch.allclose(covariance(moved), stretch @ covariance(world) @ stretch, atol=1e-3)
+
+
+def test_with_a_footing_the_kernel_agrees_with_the_differentiable_path() -> None:
+    vertices, binding, barycentric = mesh(3), *discs(500, 3, mesh(3))[1:]
+    footing, local = Footing.of(vertices, FACES, binding, barycentric), cloud(500, 4)[0]
+    moved = vertices + 0.2 * mesh(5)
+    fused = pose(local, binding, moved, FACES, footing)
+    reference = pose(local, binding, moved.clone().requires_grad_(), FACES, footing)
+    assert torch.allclose(fused.means, reference.means, atol=1e-5)
+    assert torch.allclose(covariance(fused), covariance(reference), atol=1e-4)
+
+
+def test_with_a_footing_a_triangle_that_was_collapsed_or_is_stays_finite() -> None:
+    world, binding, barycentric = discs(20, 7, mesh(7))
+    local = bind(world, binding, mesh(7), FACES)
+    for rest, now in ((mesh(7), torch.zeros(4, 3)), (torch.zeros(4, 3), mesh(7))):
+        posed = pose(local, binding, now, FACES, Footing.of(rest, FACES, binding, barycentric))
+        assert all(torch.isfinite(getattr(posed, n)).all() for n in ("means", "quats", "scales"))

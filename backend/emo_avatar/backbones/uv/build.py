@@ -10,7 +10,7 @@ import torch
 
 from emo_avatar.avatar.appearance import SkinAppearance, SkinModulator
 from emo_avatar.avatar.avatar import Avatar, Framing, SourcePhoto
-from emo_avatar.avatar.binding import bind, pose
+from emo_avatar.avatar.binding import Footing, bind, pose
 from emo_avatar.avatar.gaussians import Gaussians
 from emo_avatar.avatar.rig import FlameRig
 from emo_avatar.backbones.framing import framing_of
@@ -197,11 +197,12 @@ def _neutral_pictures(
     head, local = prepared.head, _bound(prepared, stance, splats)
     faces, binding = torch.from_numpy(head.faces), torch.from_numpy(splats.face)
     modulator = SkinModulator(skin, head.faces, splats.face)
+    footing = Footing.of(torch.from_numpy(stance.vertices), faces, binding, torch.from_numpy(skin.barycentric))
     camera = _framing(prepared, stance, splats, local).camera(size=NEUTRAL_SIZE)
 
     def picture(weights: np.ndarray) -> np.ndarray:
         vertices = torch.from_numpy(stance.at_rest(weights))
-        shown = pose(modulator(local, vertices), binding, vertices, faces)
+        shown = pose(modulator(local, vertices), binding, vertices, faces, footing)
         rgb = rasterize(shown, camera, (0.5, 0.5, 0.5)).rgb
         return (rgb.clamp(0, 1) * 255).to(torch.uint8).numpy()
 
