@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ import torch
 from emo_avatar.avatar.gaussians import Gaussians
 from emo_avatar.avatar.look import Look
 from emo_avatar.avatar.rig import Rig
+from emo_avatar.avatar.tone import Tone
 from emo_avatar.motion.flame_sequence import FlameSequence
 from emo_avatar.render.camera import Camera
 
@@ -37,6 +39,11 @@ class SourcePhoto:
     matte: np.ndarray  # [H, W] uint8, 255 where the person is
     camera: Camera
     pose: FlameSequence  # one frame: with this expression and pose the avatar looks like the photo
+
+    @cached_property
+    def tone(self) -> Tone | None:
+        """The tone of a photograph in black and white; None for one in colour."""
+        return Tone.of(self.image, self.matte)
 
 
 @dataclass(frozen=True)
@@ -75,4 +82,7 @@ class Avatar:
     def _coloured(self, gaussians: Gaussians, sequence: FlameSequence, frame: int) -> Gaussians:
         if self.look is None or sequence.emotions is None:
             return gaussians
-        return self.look.under(gaussians, sequence.emotions[frame])
+        coloured = self.look.under(gaussians, sequence.emotions[frame])
+        if coloured is gaussians or self.photo is None or self.photo.tone is None:
+            return coloured
+        return self.photo.tone.print(coloured)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -55,7 +55,7 @@ class Backbone:
             avatar = build_avatar(
                 portrait, head, name=name, refine=self.refine, network=network, device=device, progress=progress
             )
-            return avatar, ()
+            return _in_tone(avatar), ()
         from emo_avatar.backbones.lam.build import build_lam
         from emo_avatar.backbones.lam.checkpoint import load_lam, shipped_lam
 
@@ -63,4 +63,11 @@ class Backbone:
         if loaded.model.config.name != self.name:
             raise UserError(f"{loaded.path} holds weights of {loaded.model.config.name}, not of {self.name}.")
         avatar = build_lam(portrait, head, loaded, name=name, refine=self.refine, device=device, progress=progress)
-        return avatar, loaded.notes
+        return _in_tone(avatar), loaded.notes
+
+
+def _in_tone(avatar: Avatar) -> Avatar:
+    """Without colour where the photograph has none: what is drawn or completed by rule or network has some."""
+    if avatar.photo is None or avatar.photo.tone is None:
+        return avatar
+    return replace(avatar, gaussians=avatar.photo.tone.print(avatar.gaussians))

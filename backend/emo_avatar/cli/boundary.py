@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import json
+import math
 import signal
 import sys
 import threading
@@ -106,8 +107,16 @@ def _plain(text: str) -> str:
 
 
 def print_json(document: Any) -> None:
-    """The one thing that ``--json`` writes to standard output."""
-    print(json.dumps(document, indent=1))
+    """The one thing that ``--json`` writes to standard output; numbers that JSON has no word for become null."""
+    print(json.dumps(_finite(document), indent=1, allow_nan=False))
+
+
+def _finite(document: Any) -> Any:
+    if isinstance(document, float):
+        return document if math.isfinite(document) else None
+    if isinstance(document, Mapping):
+        return {name: _finite(value) for name, value in document.items()}
+    return [_finite(value) for value in document] if isinstance(document, (list, tuple)) else document
 
 
 def print_facts(facts: Mapping[str, object]) -> None:

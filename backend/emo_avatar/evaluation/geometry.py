@@ -101,10 +101,12 @@ def evaluate_geometry(
     modulator: GeometryModulator,
     takes: int = 60,
     progress: Progress = lambda fraction, doing: None,
+    first: int = FIRST_HELD_OUT_SEED,
 ) -> GeometryReport:
-    """Judge on ``takes`` held-out people, each saying one utterance under each emotion at each intensity."""
+    """Judge on ``takes`` people of seeds from ``first`` on, each saying one utterance under each emotion at each
+    intensity."""
     recipes = load_recipes()
-    held_out = draw_takes(range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + takes), recipes, SECONDS, FPS)
+    held_out = draw_takes(range(first, first + takes), recipes, SECONDS, FPS)
     apex = np.stack([recipe.mean for recipe in recipes])  # [6, 52]
     expression, jaw, _ = flame_from_arkit(head, apex)
     additive = np.concatenate([expression, jaw], axis=1)  # [6, 103]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
@@ -35,9 +36,10 @@ class Likeness:
 
     @classmethod
     def mean(cls, frames: Iterable[Likeness]) -> Likeness:
-        """Of all frames; each measure over those that have it."""
+        """Of all frames; each measure over those that have it, NaN where none has."""
         frames = list(frames)
-        return cls(*(float(np.nanmean([getattr(frame, f.name) for frame in frames])) for f in fields(cls)))
+        measured = ([x for frame in frames if not math.isnan(x := getattr(frame, f.name))] for f in fields(cls))
+        return cls(*(float(np.mean(values)) if values else math.nan for values in measured))
 
 
 @dataclass(frozen=True, eq=False)

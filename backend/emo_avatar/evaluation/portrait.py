@@ -65,9 +65,7 @@ def standard_portraits() -> dict[str, Path]:
 
 def score_portrait(avatar: Avatar) -> PortraitScore:
     """Measure an avatar that remembers the photograph it was built from."""
-    photo = avatar.photo
-    if photo is None:
-        raise UserError(f"{avatar.name} holds no photograph to compare with; build it from one.")
+    photo = _photo(avatar)
     alpha = photo.matte / 255
     # The person alone: along the edge of the matte the photograph's own background shines through.
     person_alone = clean_foreground(as_float(photo.image).astype(np.float32), alpha.astype(np.float32))
@@ -89,9 +87,25 @@ def score_portrait(avatar: Avatar) -> PortraitScore:
         identity_at_yaw={
             yaw: _cosine(person, _embedding(picture(turned, camera, GREY))) for yaw, camera in views.items()
         },
-        identity_under={emotion: _cosine(person, _under(avatar, photo, emotion)) for emotion in ("neutral", *EMOTIONS)},
+        identity_under=identity_under(avatar),
         holes=max(holes),
     )
+
+
+def identity_under(avatar: Avatar) -> dict[str, float]:
+    """How much each emotion at full weight, and the neutral face, stays the person on the photograph.
+
+    Cosines of SFace embeddings; -1 where no face is found. Raises UserError for an avatar without a photograph.
+    """
+    photo = _photo(avatar)
+    person = _embedding(photo.image)
+    return {emotion: _cosine(person, _under(avatar, photo, emotion)) for emotion in ("neutral", *EMOTIONS)}
+
+
+def _photo(avatar: Avatar) -> SourcePhoto:
+    if avatar.photo is None:
+        raise UserError(f"{avatar.name} holds no photograph to compare with; build it from one.")
+    return avatar.photo
 
 
 def _under(avatar: Avatar, photo: SourcePhoto, emotion: str) -> np.ndarray | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import ClassVar
 
 from emo_avatar.avatar.avatar import Avatar
 from emo_avatar.backbones.make import Backbone
@@ -19,6 +20,7 @@ from emo_avatar.tracking.portrait import TrackedPortrait
 
 Progress = Callable[[float, str], None]
 HIGHER_IS_BETTER = ("psnr", "ssim", "csim")
+WITH_EMOTION = " + emotion"  # after the name of a backbone
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,52 @@ class Table:
         return max(values) if name in HIGHER_IS_BETTER else min(values)
 
 
+@dataclass(frozen=True)
+class Gain:
+    """What emotion adds to a backbone: differences of PSNR (dB) and CSIM, ratios of LPIPS and AED."""
+
+    psnr: float
+    lpips: float
+    csim: float
+    aed: float
+
+    # What is asked in emotion transfer; ratios are to be at most so large, differences at least.
+    ASKED: ClassVar[Mapping[str, float]] = {"psnr": 1.0, "lpips": 0.89, "csim": 0.07, "aed": 0.46}
+
+    def reaches(self, name: str) -> bool:
+        """Whether what is asked of a measure is reached."""
+        value, asked = getattr(self, name), self.ASKED[name]
+        return value >= asked if name in HIGHER_IS_BETTER else value <= asked
+
+    def to_json(self) -> dict:
+        return asdict(self) | {"asked": dict(self.ASKED), "passed": all(map(self.reaches, self.ASKED))}
+
+
+def gains(table: Table) -> dict[str, Gain]:
+    """Of each backbone in a table of `with_and_without`."""
+    return {
+        name: Gain(
+            psnr=felt.psnr - without.psnr,
+            lpips=felt.lpips / without.lpips,
+            csim=felt.csim - without.csim,
+            aed=felt.aed / without.aed,
+        )
+        for name, without in table.rows.items()
+        if (felt := table.rows.get(name + WITH_EMOTION)) is not None
+    }
+
+
+def rows_of_gains(gained: Mapping[str, Gain]) -> list[list[str]]:
+    """A header, and a row of text for each measure; what is not reached says so."""
+    forms = {"psnr": "{:+.2f} dB", "lpips": "{:.3f} of it", "csim": "{:+.3f}", "aed": "{:.3f} of it"}
+    rows = [["with emotion against without", "asked", *gained]]
+    for name, form in forms.items():
+        bound = "at least " if name in HIGHER_IS_BETTER else "at most "
+        cells = [form.format(getattr(g, name)) + ("" if g.reaches(name) else ", missed") for g in gained.values()]
+        rows.append([name.upper(), bound + form.format(Gain.ASKED[name]), *cells])
+    return rows
+
+
 def markdown_table(header: Sequence[str], *rows: Sequence[str]) -> str:
     """A table for a document."""
     lines = [header, ["---"] * len(header), *rows]
@@ -77,7 +125,7 @@ def markdown_table(header: Sequence[str], *rows: Sequence[str]) -> str:
 def with_and_without(backbones: Sequence[str]) -> list[Variant]:
     """Each backbone without emotion and with it."""
     return [
-        Variant(name + (" + emotion" if emotion else ""), build, emotion, emotion)
+        Variant(name + (WITH_EMOTION if emotion else ""), build, emotion, emotion)
         for name, build in _builders(backbones)
         for emotion in (False, True)
     ]

@@ -19,6 +19,9 @@ from emo_avatar.tracking.crop import CROP_SIZE, PortraitCrop
 # head (a flag's star above a cap) are in the fine matte only. Both must agree, up to the width of a strand of hair.
 COARSE_SIZE, AGREEMENT_REACH = 256, 4  # px, px of the crop
 SOLID, TRACE = 0.5, 0.04  # matte values that are surely person, and that are at all
+BEHIND_REACH, PERSON_REACH = 24.0, 6.0  # px, over which the colours behind a gap and around it are taken
+BEHIND_RATIO = 0.5  # of the distance to the person's colours, within which a colour is the background's
+FACE_REACH = 0.33  # of the face's size, around its middle: there are no gaps in a face
 HOLE_AREA = 400  # px; larger gaps in the matte are background seen through (an arm akimbo, a loop of hair)
 # In larger sides of the box around a face's landmarks: radius of a head with its hair, half the width of shoulders.
 HEAD_REACH, SHOULDER_REACH = 0.75, 1.5
@@ -41,7 +44,7 @@ def cleaned_matte(crop: PortraitCrop, fine: np.ndarray, coarse: np.ndarray) -> n
     matte = np.where(ndimage.binary_dilation(coarse > SOLID, _disc(AGREEMENT_REACH)), fine, 0.0)
     matte = np.where(crop.inside & ~_others(crop), matte, 0.0)
     matte = _connected(matte, crop.centre)
-    return _without_holes(matte).astype(np.float32)
+    return _without_holes(matte, crop).astype(np.float32)
 
 
 @functools.cache
@@ -103,9 +106,26 @@ def _connected(matte: np.ndarray, centre: np.ndarray) -> np.ndarray:
     return np.where(traces == traces[row, column], matte, 0.0)
 
 
-def _without_holes(matte: np.ndarray) -> np.ndarray:
-    """Small gaps enclosed by the person are errors of the matte."""
+def _without_holes(matte: np.ndarray, crop: PortraitCrop) -> np.ndarray:
+    """Small gaps enclosed by the person are errors of the matte, unless they show what is behind: between curls, or
+    through the far glass of spectacles."""
     enclosed = ndimage.binary_fill_holes(matte > SOLID) & (matte <= SOLID)
     labels, n = ndimage.label(enclosed)
-    area = ndimage.sum_labels(enclosed, labels, np.arange(n + 1))
-    return np.where(enclosed & (area[labels] < HOLE_AREA), 1.0, matte)
+    every = np.arange(n + 1)
+    area = ndimage.sum_labels(enclosed, labels, every)
+    y, x = np.ogrid[:CROP_SIZE, :CROP_SIZE]
+    on_face = np.hypot(x - crop.centre[0], y - crop.centre[1]) < FACE_REACH * crop.face_side
+    open_ = enclosed & ~on_face & _like_behind(crop.rgb / np.float32(255), matte, crop.inside)
+    shows_behind = ndimage.sum_labels(open_, labels, every) > area / 2
+    return np.where(enclosed & ((area < HOLE_AREA) & ~shows_behind)[labels], 1.0, matte)
+
+
+def _like_behind(rgb: np.ndarray, matte: np.ndarray, inside: np.ndarray) -> np.ndarray:  # [H, W] bool
+    """Pixels whose colour is much nearer to the background's around than to the person's."""
+    apart = []
+    for chosen, reach in ((inside & (matte < TRACE), BEHIND_REACH), (matte > 0.9, PERSON_REACH)):
+        weight = ndimage.gaussian_filter(chosen.astype(np.float32), reach)
+        mean = ndimage.gaussian_filter(rgb * chosen[..., None], (reach, reach, 0)) / np.maximum(weight, 1e-6)[..., None]
+        apart.append(np.where(weight > 1e-4, np.linalg.norm(rgb - mean, axis=2), np.inf))
+    behind, person = apart
+    return behind < BEHIND_RATIO * person

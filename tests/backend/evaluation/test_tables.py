@@ -1,9 +1,16 @@
 """The tables: what is compared with what, and that a better avatar wins."""
 
+import json
+import math
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from emo_avatar.backbones.make import Backbone
+from emo_avatar.cli import app
+from emo_avatar.cli.boundary import print_json
+from emo_avatar.cli.evaluate import FIRST_HELD_OUT, FIRST_OF_TABLES
 from emo_avatar.errors import UserError
 from emo_avatar.evaluation.held_out import ANYWHERE, FIRST_SEED, cases
 from emo_avatar.evaluation.likeness import Likeness, likeness, sighting, truth
@@ -12,7 +19,9 @@ from emo_avatar.evaluation.tables import (
     Variant,
     emotion_transfer,
     fill,
+    gains,
     markdown_table,
+    rows_of_gains,
     self_reenactment,
 )
 from emo_avatar.head.data import open_head
@@ -83,6 +92,27 @@ def test_tables_as_text():
     assert text.splitlines()[0] == "| t | PSNR | SSIM | LPIPS | CSIM | AED | APD |"
     assert "| a | 20.00 | **0.9000** | **0.1000** | 0.5000 | **0.2000** | **0.0100** |" in text
     assert table.to_json()["rows"]["b"]["psnr"] == 21
+
+
+def test_what_emotion_gains_is_told_beside_what_is_asked():
+    without, felt = Likeness(28.5, 0.9, 0.05, 0.75, 0.2, 0.01), Likeness(30.0, 0.9, 0.045, 0.9, 0.08, 0.01)
+    gained = gains(Table("t", {"uv": without, "uv + emotion": felt, "lam-s": without}, 3))
+    assert list(gained) == ["uv"] and gained["uv"].psnr == pytest.approx(1.5)
+    header, psnr, lpips, csim, aed = rows_of_gains(gained)
+    assert header[2:] == ["uv"] and psnr[2] == "+1.50 dB" and csim[2] == "+0.150"
+    assert lpips[2] == "0.900 of it, missed" and aed == ["AED", "at most 0.460 of it", "0.400 of it"]
+    assert gained["uv"].to_json()["passed"] is False
+
+
+def test_nobody_whom_the_command_judges_was_trained_with():
+    assert (FIRST_HELD_OUT, FIRST_OF_TABLES) == (FIRST_HELD_OUT_SEED, FIRST_SEED)
+    result = CliRunner().invoke(app, ["evaluate", "transfer", "--seed", str(FIRST_HELD_OUT - 1)])
+    assert result.exit_code != 0
+
+
+def test_json_has_no_words_for_what_is_no_number(capsys):
+    print_json({"a": [math.nan, 1.5, (math.inf, 2)], "b": None, "c": "NaN"})
+    assert json.loads(capsys.readouterr().out) == {"a": [None, 1.5, [None, 2]], "b": None, "c": "NaN"}
 
 
 @pytest.mark.parametrize(

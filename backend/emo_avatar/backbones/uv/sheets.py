@@ -83,8 +83,10 @@ def sheet_of(view: MeshView, alpha: np.ndarray, labels: Segmentation, head: Head
     sliver = off & ~grown(worn(off, NARROW), NARROW) & (to_mesh < 2 * NARROW)
     narrow = sliver & (share[..., 1] > 0.5) & (on_hair | (to_mesh < FRINGE))
     # What hangs beside a jaw lies far behind it: between the two there is nothing, and no slope of single pixels.
-    hanging = np.maximum(share[..., 1] + share[..., 2], 1e-6)
-    loose = blurred((share[..., 1] * hair + share[..., 2] * torso) / hanging, 1.5)
+    # What is skin for certain (a hand, a shoulder) has no share in either, and goes where it would hang by its height.
+    hanging, unsure = share[..., 1] + share[..., 2], 1e-3
+    either = hair + below_chin * (torso - hair)
+    loose = blurred((share[..., 1] * hair + share[..., 2] * torso + unsure * either) / (hanging + unsure), 1.5)
     loose = np.where(view.covered, np.minimum(loose, view.fragments.depth - LOCK_BEFORE_SKIN), loose)
     bare = (share[..., 0] > 0.5) & ((to_mesh < 2 * NARROW) | (below_chin > 0))  # nobody's skin floats beside their face
     front = np.where(bare, skin, np.where(narrow, along, loose))

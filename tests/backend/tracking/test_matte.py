@@ -1,0 +1,25 @@
+"""What the matte of a person leaves open."""
+
+import numpy as np
+
+from emo_avatar.tracking.crop import CROP_SIZE, PortraitCrop
+from emo_avatar.tracking.matte import cleaned_matte
+
+SKIN, WALL = (180, 130, 110), (240, 245, 250)
+
+
+def test_gaps_that_show_the_wall_stay_open_and_errors_are_filled():
+    y, x = np.mgrid[:CROP_SIZE, :CROP_SIZE]
+    person = np.hypot(x - 256, y - 256) < 150
+    between_curls, dark_spot, glint = (np.hypot(x - c, y - r) < 6 for c, r in ((150, 256), (362, 256), (256, 230)))
+    rgb = np.where(person[..., None], SKIN, WALL).astype(np.uint8)
+    rgb[between_curls | glint] = WALL
+    rgb[dark_spot] = (90, 60, 50)
+    fine = np.where(person & ~between_curls & ~dark_spot & ~glint, 1.0, 0.0).astype(np.float32)
+    centre = np.array([256.0, 256.0])
+    everywhere = np.ones((CROP_SIZE, CROP_SIZE), bool)
+    crop = PortraitCrop(rgb, everywhere, centre, 218.0, np.empty((0, 4)), ())
+    matte = cleaned_matte(crop, fine, person.astype(np.float32))
+    assert matte[between_curls].max() == 0, "the wall is seen through"
+    assert matte[dark_spot].min() == 1 and matte[glint].min() == 1, "there are no gaps in a person, and none in a face"
+    assert np.array_equal(matte > 0.5, person & ~between_curls)
