@@ -9,16 +9,17 @@ surface far beyond what the photo showed, the photo's pixels fade and the comple
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 
+from emo_avatar.avatar.appearance_frames import SkinTables, skin_in_frames
 from emo_avatar.avatar.gaussians import SH_C0, Gaussians
-from emo_avatar.avatar.shading import NUMBERS, fold, light_on, saturation, skin_gain
+from emo_avatar.avatar.shading import BESIDE_LINES, FADE_FROM, NUMBERS, fold, light_on, saturation, skin_gain
+from emo_avatar.devices import PerDevice
 from emo_avatar.render.splat.compiled import kernel
 
-FADE_FROM = 0.7  # of the limit on their distortion, from where photo pixels fade
-BESIDE_LINES = 0.1  # depth by which skin beside the lines of the map takes part in the photo's folds
 _TINY = 1e-9
 _THIRD = np.float32(1 / 3)
 _GREY = np.float32(0.5 / SH_C0)  # what a degree-0 coefficient of zero stands for, in units of the coefficient
@@ -67,16 +68,41 @@ class SkinModulator:
 
     def __call__(self, gaussians: Gaussians, vertices: torch.Tensor) -> Gaussians:
         """The same Gaussians with the colours and opacities that they have on the deformed, unturned ``vertices``."""
+        if gaussians.device.type != "cpu":
+            opacities, sh = self.frames(gaussians, vertices[None])
+            return replace(gaussians, opacities=opacities[0], sh=sh[0])
         look = self._appearance
-        now = self._response(vertices.detach().cpu().numpy())
+        now = self._response(vertices.detach().numpy())
         strength, sh = _on_gaussians(
             NUMBERS, now.strain, now.light, now.folding, self._in_photo.light, self._in_photo.folding,
             self._faces, self._binding, look.shaded, look.barycentric, look.folds, look.detail.astype(np.float32),
-            self._unfolding, gaussians.sh.cpu().numpy(),
+            self._unfolding, gaussians.sh.numpy(),
         )  # fmt: skip
-        device = gaussians.device
-        opacities = gaussians.opacities * torch.from_numpy(strength).to(device)
-        return replace(gaussians, opacities=opacities, sh=torch.from_numpy(sh).to(device))
+        opacities = gaussians.opacities * torch.from_numpy(strength)
+        return replace(gaussians, opacities=opacities, sh=torch.from_numpy(sh))
+
+    @torch.no_grad()
+    def frames(self, gaussians: Gaussians, vertices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Opacities ``[T, N]`` and harmonics ``[T, N, K, 3]`` in the T frames of ``vertices [T, V, 3]``, by PyTorch."""
+        return skin_in_frames(self._tables.on(gaussians.device), gaussians, vertices)
+
+    @cached_property
+    def _tables(self) -> PerDevice[SkinTables]:
+        return PerDevice(self._laid_out)
+
+    def _laid_out(self, device: torch.device) -> SkinTables:
+        look, faces = self._appearance, self._faces.astype(np.int64)
+        area = np.full(len(look.neutral), 1e-12, np.float32)
+        np.add.at(area, faces, self._directions[:, 4:])
+        corners, shaded = faces[self._binding], look.shaded[self._binding]
+        barycentric, detail = look.barycentric.astype(np.float32), look.detail.astype(np.float32)
+        depth, unfolding = look.folds / np.float32(255), self._unfolding / np.float32(100)
+        arrays = (
+            faces, corners, self._photo, self._neutral, self._directions, look.stretch_limit.astype(np.float32), area,
+            self._in_photo.light, self._in_photo.folding, shaded, barycentric, depth, detail,
+            unfolding[:, :3], unfolding[:, 3],
+        )  # fmt: skip
+        return SkinTables(*(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays))
 
     def _response(self, vertices: np.ndarray) -> _Response:  # [V, 3]
         return _Response(

@@ -12,7 +12,7 @@ import torch
 
 from emo_avatar.avatar.gaussians import Gaussians
 from emo_avatar.avatar.look import Look
-from emo_avatar.avatar.rig import Rig
+from emo_avatar.avatar.rig import FRAMES_ON_GPU, Rig
 from emo_avatar.avatar.tone import Tone
 from emo_avatar.motion.flame_sequence import FlameSequence
 from emo_avatar.render.camera import Camera
@@ -69,6 +69,8 @@ class Avatar:
     def play(self, sequence: FlameSequence) -> Iterator[Gaussians]:
         """World-space Gaussians of every frame in order; the head is evaluated in batches."""
         for frame, gaussians in enumerate(self.rig.play(self.gaussians, sequence)):
+            if frame % FRAMES_ON_GPU == 0 and self.look is not None and sequence.emotions is not None:
+                self.look.prepare(sequence.emotions[frame : frame + FRAMES_ON_GPU], gaussians.device)
             yield self._coloured(gaussians, sequence, frame)
 
     def camera(self, yaw: float = 0.0, pitch: float = 0.0, fov: float = 20.0, size: int = 512) -> Camera:

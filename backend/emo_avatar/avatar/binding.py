@@ -49,8 +49,8 @@ class Footing:
         return Footing(self.shapes.to(device), self.places.to(device))
 
 
-def _shapes(vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:  # [V, 3], [F, 3] -> [F, 3]
-    a, b, c = vertices[faces].unbind(1)
+def _shapes(vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:  # [..., V, 3], [F, 3] -> [..., F, 3]
+    a, b, c = _corners(vertices, faces)
     edge, other = b - a, c - a
     x1 = edge.square().sum(-1).clamp_min(_TINY).sqrt()
     x2 = (edge * other).sum(-1) / x1
@@ -69,7 +69,7 @@ def bind(world: Gaussians, binding: torch.Tensor, vertices: torch.Tensor, faces:
         return replace(world, means=means, quats=quats, scales=scales)
     rotation, centre, size = triangle_frames(vertices, faces)
     R, T, k = rotation[binding], centre[binding], size[binding, None]  # noqa: N806
-    means = (R.transpose(1, 2) @ (world.means - T)[:, :, None])[:, :, 0] / k
+    means = _turned(R.transpose(1, 2), world.means - T) / k
     quats = quat_multiply(quat_from_matrix(R) * world.quats.new_tensor([1.0, -1.0, -1.0, -1.0]), world.quats)
     return replace(world, means=means, quats=quats, scales=world.scales / k)
 
@@ -92,25 +92,50 @@ def pose(
         on = (nothing, nothing) if footing is None else (footing.shapes, footing.places)
         means, quats, scales = _by(_pose_kernel, *tensors, *on, faces, binding)
         return replace(local, means=means, quats=quats, scales=scales)
+    means, quats, scales = pose_frames(local, binding, vertices, faces, footing)
+    return replace(local, means=means, quats=quats, scales=scales)
+
+
+def pose_frames(
+    local: Gaussians,
+    binding: torch.Tensor,
+    vertices: torch.Tensor,
+    faces: torch.Tensor,
+    footing: Footing | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Means ``[..., N, 3]``, quats ``[..., N, 4]`` and scales ``[..., N, 3]`` of `pose` in all the frames of
+    ``vertices [..., V, 3]`` at once: to begin an operation costs a GPU more than to do it for one frame."""
     rotation, centre, size = triangle_frames(vertices, faces)
-    R, T, k = rotation[binding], centre[binding], size[binding, None]  # noqa: N806
+    T, k = centre[..., binding, :], size[..., binding, None]  # noqa: N806
     within, quats, scales = k * local.means, local.quats, k * local.scales
     if footing is not None:
-        drawn, normal, uneven = (each[binding] for each in _drawn(footing.shapes, vertices, faces))
+        drawn, normal, uneven = _drawn(footing.shapes, vertices, faces)
+        drawn, normal, uneven = drawn[..., binding, :], normal[..., binding, None], uneven[..., binding, None]
         x, y = footing.places.unbind(1)
-        foot = torch.stack([drawn[:, 0] * x + drawn[:, 1] * y, drawn[:, 2] * y], dim=1)
+        foot = torch.stack([drawn[..., 0] * x + drawn[..., 1] * y, drawn[..., 2] * y], dim=-1)
         beside = k * (local.means[:, :2] - footing.places)
-        within = torch.cat([foot + beside, within[:, 2:]], dim=1)
+        within = torch.cat([foot + beside, within[..., 2:]], dim=-1)
         turned, sizes = _drawn_discs(local, drawn, normal, k)
-        quats = torch.where(uneven[:, None], turned, quats)
-        scales = torch.where(uneven[:, None], sizes, scales)
-    means = (R @ within[:, :, None])[:, :, 0] + T
-    return replace(local, means=means, quats=quat_multiply(quat_from_matrix(R), quats), scales=scales)
+        quats = torch.where(uneven, turned, quats)
+        scales = torch.where(uneven, sizes, scales)
+    means = _turned(rotation[..., binding, :, :], within) + T
+    return means, quat_multiply(quat_from_matrix(rotation)[..., binding, :], quats), scales
+
+
+def _turned(rotation: torch.Tensor, points: torch.Tensor) -> torch.Tensor:  # [..., 3, 3], [..., 3] -> [..., 3]
+    if points.device.type == "cpu":
+        return (rotation @ points[..., None])[..., 0]
+    # As a product of matrices it would take a GPU longer, and be in half precision where networks are.
+    return (rotation * points[..., None, :]).sum(-1)
+
+
+def _corners(vertices: torch.Tensor, faces: torch.Tensor) -> tuple[torch.Tensor, ...]:  # [..., V, 3] -> 3 [..., F, 3]
+    return tuple(vertices.index_select(-2, corner) for corner in faces.unbind(1))
 
 
 def _drawn(
     shapes: torch.Tensor, vertices: torch.Tensor, faces: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # [F, 3], [F], [F] bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # [..., F, 3], [..., F], [..., F] bool
     """What deformation does in the plane of each triangle, per unit of its size at rest: (a, b, d) of [[a, b], [0, d]].
 
     And the same for its normal, and whether it is drawn out unevenly.
@@ -119,37 +144,38 @@ def _drawn(
     x1, x2, y2 = shapes.clamp_min(_SLIVER).unbind(1)
     x2 = shapes[:, 1]
     size = (shapes[:, 0] + shapes[:, 2]) / 2
-    a, d = now[:, 0] / x1, now[:, 2] / y2
-    b = (now[:, 1] - a * x2) / y2
+    a, d = now[..., 0] / x1, now[..., 2] / y2
+    b = (now[..., 1] - a * x2) / y2
     area = (a * d).clamp_min(_TINY).sqrt()
     even = ((a * a + b * b + d * d) / 2 / area.square()).clamp_min(1)  # (r + 1 / r) / 2 of the stretches' ratio r
-    return torch.stack([a, b, d], 1) * size[:, None], area * size, even > (UNEVEN + 1 / UNEVEN) / 2
+    return torch.stack([a, b, d], -1) * size[:, None], area * size, even > (UNEVEN + 1 / UNEVEN) / 2
 
 
 def _drawn_discs(
     local: Gaussians, drawn: torch.Tensor, normal: torch.Tensor, k: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:  # [N, 3], [N], [N, 1] -> [N, 4], [N, 3]
+) -> tuple[torch.Tensor, torch.Tensor]:  # [..., N, 3], [..., N, 1] twice -> [..., N, 4], [..., N, 3]
     """Orientation in the triangle's frame and size of flat Gaussians whose surface is drawn out."""
     w, x, y, z = torch.nn.functional.normalize(local.quats, dim=1).unbind(1)
     first = torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)], 1) * local.scales[:, :1]
     second = torch.stack([2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)], 1) * local.scales[:, 1:2]
-    a, b, d = drawn.unbind(1)
-    u, v = (torch.stack([a * t[:, 0] + b * t[:, 1], d * t[:, 1], normal * t[:, 2]], 1) for t in (first, second))
-    uv = (u * v).sum(1)
-    difference = u.square().sum(1) - v.square().sum(1)
+    a, b, d = drawn.unbind(-1)
+    n = normal[..., 0]
+    u, v = (torch.stack([a * t[:, 0] + b * t[:, 1], d * t[:, 1], n * t[:, 2]], -1) for t in (first, second))
+    uv = (u * v).sum(-1, keepdim=True)
+    difference = (u.square() - v.square()).sum(-1, keepdim=True)
     root = (difference.square() + 4 * uv.square()).clamp_min(_TINY**2).sqrt()
-    cosine = ((1 + difference / root) / 2).clamp(0, 1).sqrt()[:, None]
-    sine = (((1 - difference / root) / 2).clamp(0, 1).sqrt() * torch.where(uv < 0, -1.0, 1.0))[:, None]
+    cosine = ((1 + difference / root) / 2).clamp(0, 1).sqrt()
+    sine = ((1 - difference / root) / 2).clamp(0, 1).sqrt() * torch.where(uv < 0, -1.0, 1.0)
     long, short = cosine * u + sine * v, cosine * v - sine * u
-    length = long.square().sum(1, keepdim=True).clamp_min(_TINY).sqrt()
+    length = long.square().sum(-1, keepdim=True).clamp_min(_TINY).sqrt()
     up = torch.linalg.cross(long, short)
-    up = up / up.square().sum(1, keepdim=True).clamp_min(_TINY**2).sqrt()
+    up = up / up.square().sum(-1, keepdim=True).clamp_min(_TINY**2).sqrt()
     e = long / length
     f = torch.linalg.cross(up, e)
-    across = (short * f).sum(1, keepdim=True)
+    across = (short * f).sum(-1, keepdim=True)
     most, least = MOST_DRAWN * k * local.scales[:, :2].amax(1, True), k / MOST_DRAWN * local.scales[:, :2].amin(1, True)
-    flat = torch.cat([length.clamp(least, most), across.clamp(least, most)], dim=1)
-    return quat_from_matrix(torch.stack([e, f, up], -1)), torch.cat([flat, normal[:, None] * local.scales[:, 2:]], 1)
+    flat = torch.cat([length.clamp(least, most), across.clamp(least, most)], dim=-1)
+    return quat_from_matrix(torch.stack([e, f, up], -1)), torch.cat([flat, normal * local.scales[:, 2:]], -1)
 
 
 def _by_kernel(*tensors: torch.Tensor) -> bool:
@@ -164,21 +190,21 @@ def _by(kernel: Dispatcher, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 def triangle_frames(
-    vertices: torch.Tensor,  # [V, 3]
+    vertices: torch.Tensor,  # [..., V, 3]
     faces: torch.Tensor,  # [F, 3]
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # [F, 3, 3], [F, 3], [F]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # [..., F, 3, 3], [..., F, 3], [..., F]
     """Rotation (columns: first edge, in-plane normal to it, normal), centroid and size of every triangle.
 
     The size is the mean of the first edge's length and the triangle's height over it.
     """
-    a, b, c = vertices[faces].unbind(1)
+    a, b, c = _corners(vertices, faces)
     edge = b - a
     normal = torch.linalg.cross(edge, c - a)
     edge_length = edge.square().sum(-1, keepdim=True).clamp_min(_TINY).sqrt()
     double_area = normal.square().sum(-1, keepdim=True).clamp_min(_TINY**2).sqrt()
     e, n = edge / edge_length, normal / double_area
     size = (edge_length + double_area / edge_length) / 2
-    return torch.stack([e, torch.linalg.cross(n, e), n], dim=-1), (a + b + c) / 3, size[:, 0]
+    return torch.stack([e, torch.linalg.cross(n, e), n], dim=-1), (a + b + c) / 3, size[..., 0]
 
 
 def quat_multiply(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:  # [..., 4] wxyz

@@ -27,6 +27,10 @@ class Look(Protocol):
         """Posed Gaussians under emotion ``weights [6]``; the very same ones at neutral."""
         ...
 
+    def prepare(self, weights: np.ndarray, device: torch.device) -> None:
+        """Ask at once what `under` will be about next, ``weights [T, 6]``, for Gaussians on ``device``."""
+        ...
+
     def pack(self) -> dict[str, np.ndarray]:
         """The arrays from which `unpack` makes this look again."""
         ...
@@ -53,13 +57,18 @@ class EmotionCache:
         self._kept: OrderedDict[bytes, torch.Tensor] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, weights: np.ndarray, ask: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """What is kept of ``weights [6]``, else what ``ask`` returns, one thread at a time."""
-        key = weights.tobytes()
+    def get(self, weights: np.ndarray, ask: Callable[[np.ndarray], torch.Tensor]) -> torch.Tensor:
+        """What is kept of ``weights [T, 6]``, else what ``ask`` says of those that are not, one thread at a time.
+
+        Of no more than ``most`` emotions; stacked along the first dimension, as ``ask`` returns them.
+        """
+        keys = [one.tobytes() for one in weights]
         with self._lock:
-            if key not in self._kept:
-                self._kept[key] = ask()
-                while len(self._kept) > self._most:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            return self._kept[key]
+            new = {key: one for key, one in zip(keys, weights, strict=True) if key not in self._kept}
+            if new:
+                self._kept.update(zip(new, ask(np.stack(list(new.values()))), strict=True))
+            for key in keys:
+                self._kept.move_to_end(key)
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+            return torch.stack([self._kept[key] for key in keys]) if len(keys) > 1 else self._kept[keys[0]][None]

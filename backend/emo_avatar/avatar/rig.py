@@ -11,15 +11,17 @@ import numpy as np
 import torch
 
 from emo_avatar.avatar.appearance import SkinAppearance, SkinModulator
-from emo_avatar.avatar.binding import Footing, pose
+from emo_avatar.avatar.binding import Footing, pose, pose_frames
 from emo_avatar.avatar.gaussians import Gaussians
 from emo_avatar.avatar.head_arrays import head_from_arrays, head_to_arrays
+from emo_avatar.devices import PerDevice
 from emo_avatar.head.data import JOINTS, N_SHAPE, HeadData
 from emo_avatar.head.model import HeadModel, HeadOutput
 from emo_avatar.motion.flame_sequence import FRAME_FIELDS, FlameSequence
 
 # Frames evaluated at a time: enough to amortise PyTorch's overhead, few enough to start at once and fit any memory.
 FRAMES_PER_BATCH = 32
+FRAMES_ON_GPU = 16  # there, Gaussians are posed together, too; of 160,000 that takes a gigabyte
 NECK = JOINTS.index("neck")
 
 
@@ -77,14 +79,13 @@ class FlameRig:
         return self.head.faces
 
     def pose(self, canonical: Gaussians, sequence: FlameSequence, frame: int) -> Gaussians:
-        output = self._evaluate(sequence, slice(frame, frame + 1), canonical.device)
-        return self._carried(canonical, output, 0)
+        (gaussians,) = self._posed(canonical, sequence, slice(frame, frame + 1))
+        return gaussians
 
     def play(self, canonical: Gaussians, sequence: FlameSequence) -> Iterator[Gaussians]:
-        for start in range(0, len(sequence), FRAMES_PER_BATCH):
-            output = self._evaluate(sequence, slice(start, start + FRAMES_PER_BATCH), canonical.device)
-            for i in range(len(output.vertices)):
-                yield self._carried(canonical, output, i)
+        together = FRAMES_PER_BATCH if canonical.device.type == "cpu" else FRAMES_ON_GPU
+        for start in range(0, len(sequence), together):
+            yield from self._posed(canonical, sequence, slice(start, start + together))
 
     def mesh(self, sequence: FlameSequence) -> np.ndarray:  # [T, V, 3]
         return self._evaluate(sequence, slice(None), torch.device("cpu")).vertices.numpy()
@@ -120,33 +121,49 @@ class FlameRig:
         )
 
     @cached_property
-    def _model(self) -> HeadModel:
-        return HeadModel(self.head)
+    def _model(self) -> PerDevice[HeadModel]:
+        return PerDevice(lambda device: HeadModel(self.head).to(device))
 
     @cached_property
     def _modulator(self) -> SkinModulator:
         return SkinModulator(self.appearance, self.head.faces, self.binding)
 
     @cached_property
-    def _binding(self) -> torch.Tensor:  # [N] int64
-        return torch.from_numpy(self.binding.astype(np.int64))
+    def _binding(self) -> PerDevice[torch.Tensor]:  # [N] int64
+        return PerDevice(torch.from_numpy(self.binding.astype(np.int64)).to)
 
     @cached_property
-    def _footing(self) -> Footing | None:
+    def _footing(self) -> PerDevice[Footing] | None:
         """None for Gaussians that lie about their triangles, not on them."""
         look = self.appearance
         if not look.shaded.any():
             return None
-        return Footing.of(*(torch.from_numpy(a) for a in (look.photo, self.head.faces, self.binding, look.barycentric)))
+        mesh = (look.photo, self.head.faces, self.binding, look.barycentric)
+        return PerDevice(Footing.of(*(torch.from_numpy(a) for a in mesh)).to)
 
     @torch.no_grad()
     def _evaluate(self, sequence: FlameSequence, frames: slice, device: torch.device) -> HeadOutput:
         arguments = {n: torch.as_tensor(getattr(sequence, n)[frames], device=device) for n in FRAME_FIELDS}
-        return self._model.to(device)(**arguments)
+        return self._model.on(device)(**arguments)
 
-    def _carried(self, canonical: Gaussians, output: HeadOutput, frame: int) -> Gaussians:
-        binding, faces = self._binding.to(canonical.device), self._model.faces.to(canonical.device)
-        vertices, neck = output.vertices[frame], output.joint_transforms[frame, NECK]
-        unturned = (vertices - neck[:3, 3]) @ neck[:3, :3]  # into the frame of the skull, where the light is fixed
-        footing = None if self._footing is None else self._footing.to(canonical.device)
-        return pose(self._modulator(canonical, unturned), binding, vertices, faces, footing)
+    def _posed(self, canonical: Gaussians, sequence: FlameSequence, frames: slice) -> Iterator[Gaussians]:
+        device = canonical.device
+        output = self._evaluate(sequence, frames, device)
+        binding, faces = self._binding.on(device), self._model.on(device).faces
+        footing = None if self._footing is None else self._footing.on(device)
+        if device.type == "cpu":  # frame by frame, by kernels
+            for vertices, transforms in zip(output.vertices, output.joint_transforms, strict=True):
+                unturned = _unturned(vertices, transforms[NECK])
+                yield pose(self._modulator(canonical, unturned), binding, vertices, faces, footing)
+            return
+        unturned = _unturned(output.vertices, output.joint_transforms[:, NECK])
+        coloured = self._modulator.frames(canonical, unturned)
+        with torch.no_grad():
+            posed = pose_frames(canonical, binding, output.vertices, faces, footing)
+        for arrays in zip(*posed, *coloured, strict=True):
+            yield Gaussians(*arrays)
+
+
+def _unturned(vertices: torch.Tensor, neck: torch.Tensor) -> torch.Tensor:  # [..., V, 3], [..., 4, 4]
+    """Into the frame of the skull, where the light is fixed."""
+    return (vertices - neck[..., None, :3, 3]) @ neck[..., :3, :3]

@@ -17,10 +17,12 @@ DARKEST, BRIGHTEST = 0.7, 1.12
 FOLD_SHADE = 0.45  # of the light that the deepest fold keeps off
 FOLDS_BETWEEN = (0.05, 0.32)  # shortening at which folds begin, and at which they are deepest
 SATURATION = 1.2  # share by which light that is lost makes colours stronger: what is left has gone through skin
-_GRAZING = 1e-3  # keeps the ratio finite where the light came from behind
+FADE_FROM = 0.7  # of the limit on their distortion, from where photo pixels fade
+BESIDE_LINES = 0.1  # depth by which skin beside the lines of the map takes part in the photo's folds
+GRAZING = 1e-3  # keeps the ratio finite where the light came from behind
 
 # The kernels get their numbers as an argument: constants would stay in cached code.
-NUMBERS = np.array([*LIGHT, DARKEST, BRIGHTEST, FOLD_SHADE, *FOLDS_BETWEEN, _GRAZING, SATURATION], np.float32)
+NUMBERS = np.array([*LIGHT, DARKEST, BRIGHTEST, FOLD_SHADE, *FOLDS_BETWEEN, GRAZING, SATURATION], np.float32)
 
 
 @kernel

@@ -49,7 +49,7 @@ class GeometryModulator(nn.Module):
     def forward(self, driving: Tensor, weights: Tensor, fps: float) -> Tensor:  # [B, T, 103], [B, T, 6] -> [B, T, 103]
         """Each frame's parameters under its own emotion weights."""
         x = self.embed(driving / self.scale)
-        distance = _time_differences(driving.shape[1], fps)
+        distance = _time_differences(driving.shape[1], fps, driving.device)
         for layer in self.layers:
             x = layer(x, distance, self.space, weights)
         # How much emotion there is at all gates the change: neutral is exact and the way to it is smooth.
@@ -94,8 +94,8 @@ class _Layer(nn.Module):
         return x.unflatten(-1, (self.heads, -1))
 
 
-def _time_differences(frames: int, fps: float) -> Tensor:  # [T, T] ticks, key minus query
-    ticks = torch.arange(frames) * (TICKS_PER_SECOND / fps)
+def _time_differences(frames: int, fps: float, device: torch.device) -> Tensor:  # [T, T] ticks, key minus query
+    ticks = torch.arange(frames, device=device) * (TICKS_PER_SECOND / fps)
     return ticks[None, :] - ticks[:, None]
 
 

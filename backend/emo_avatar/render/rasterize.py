@@ -35,13 +35,14 @@ def rasterize(
     On the CPU it runs in up to eight threads, as ``torch.get_num_threads()`` says, and may be called from several
     threads at once. Tensors on a GPU are rendered there, by gsplat.
     """
-    colour = torch.as_tensor(background, dtype=torch.float32, device=gaussians.device)
+    colour = torch.as_tensor(background, dtype=torch.float32)
     if colour.shape != (3,):
         raise ValueError(f"background must have shape (3,), not {tuple(colour.shape)}.")
-    if gaussians.device.type == "cuda":
+    if gaussians.device.type != "cpu":
         from emo_avatar.render.cuda import rasterize_cuda
 
         return Render(*rasterize_cuda(gaussians, camera, colour))
+    colour = colour.cpu()
     inputs = (gaussians.means, gaussians.quats, gaussians.scales, gaussians.opacities, gaussians.sh, colour)
     return Render(*Rasterize.apply(*inputs, camera))
 

@@ -1,5 +1,6 @@
 """The UV backbone's network: untrained it changes nothing, and at neutral it never does."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from emo_avatar import assets
 from emo_avatar.avatar.avatar import Avatar
 from emo_avatar.avatar.files import load_avatar, save_avatar
 from emo_avatar.avatar.gaussians import Gaussians
+from emo_avatar.avatar.rig import FRAMES_ON_GPU
 from emo_avatar.backbones.portrait.prepared import prepare_head
 from emo_avatar.backbones.uv import build_avatar, look
 from emo_avatar.backbones.uv.grid import SIZE, grid_of, sample, shares_atlas
@@ -23,11 +25,16 @@ from emo_avatar.backbones.uv.learned import (
     shipped_network,
 )
 from emo_avatar.backbones.uv.network import FOLDS, OUT, UVNetwork, lines_of, log_gain, residuals
+from emo_avatar.devices import PerDevice
 from emo_avatar.errors import UserError
 from emo_avatar.export.performance import perform
 from emo_avatar.head.data import HeadData, open_head
 from emo_avatar.motion.timeline import EMOTIONS
+from emo_avatar.render.rasterize import rasterize
 from emo_avatar.tracking.portrait import TrackedPortrait, track_portrait
+
+from .. import gsplat_double
+from ..devices import GPU, OneDevice
 
 FIELDS = ("means", "quats", "scales", "opacities", "sh")
 
@@ -65,7 +72,7 @@ def analytic(portrait: TrackedPortrait, head: HeadData) -> Avatar:
 
 @pytest.fixture
 def coloured(portrait, head, opinionated, monkeypatch) -> Avatar:
-    monkeypatch.setattr(look, "shipped_network", lambda: opinionated)
+    monkeypatch.setattr(look, "shipped_network_on", PerDevice(lambda device: deepcopy(opinionated).to(device)).on)
     return build_avatar(portrait, head, refine=0, network=opinionated)
 
 
@@ -85,7 +92,7 @@ def test_untrained_is_analytic(portrait, head, untrained, analytic):
 
 
 def test_untrained_has_no_emotion(portrait, head, untrained, monkeypatch):
-    monkeypatch.setattr(look, "shipped_network", lambda: untrained)
+    monkeypatch.setattr(look, "shipped_network_on", lambda device: untrained)
     learned = build_avatar(portrait, head, refine=0, network=untrained)
     assert torch.equal(
         *(learned.pose(perform(learned, emotions={"happy": 1.0}, appearance=on)).sh for on in (True, False))
@@ -140,6 +147,34 @@ def test_cuda_and_cpu_paths_agree(coloured):
     fast = coloured.look.under(posed, weights)
     slow = coloured.look.by_operations(posed, weights)
     torch.testing.assert_close(fast.sh, slow.sh, rtol=0, atol=1e-4)
+
+
+def test_a_gpu_asks_the_network_about_many_frames_at_once(coloured, monkeypatch):
+    gsplat_double.install(monkeypatch)
+    asked = []
+    decode = UVNetwork.decode
+    monkeypatch.setattr(UVNetwork, "decode", lambda *args: asked.append(len(args[2])) or decode(*args))
+    count = FRAMES_ON_GPU + 3
+    emotions = np.linspace(0, 1, count, dtype=np.float32)[:, None] * np.array([1, 0.5, 0, 0, 0, 0], np.float32)
+    sequence = replace(perform(coloured, frames=count), emotions=emotions)
+    there, camera = coloured.to(GPU), coloured.camera(size=32)
+    with OneDevice() as mode:
+        for gaussians in there.play(sequence):
+            assert rasterize(gaussians, camera).rgb.device == GPU
+    assert asked == [1, FRAMES_ON_GPU - 1, 3]  # neutral once, and the first frame is neutral
+    assert "to the CPU" not in mode.carried
+    with OneDevice() as mode:
+        list(there.play(sequence))
+    assert len(asked) == 3 and mode.carried["to the GPU"] < 1000 * count
+
+
+def test_emotions_asked_about_together_are_those_asked_about_alone(coloured):
+    weights = np.eye(6, dtype=np.float32)[[0, 2, 0, 5]]
+    own, cpu = coloured.look, torch.device("cpu")
+    other = look.UVLook(own.maps, own.reach, own.rig, own.photo)
+    together = own._gain(weights, cpu)
+    for k, alone in enumerate(weights):
+        torch.testing.assert_close(together[k], other._gain(alone[None], cpu)[0], rtol=0, atol=1e-4)
 
 
 def test_files_keep_the_look(coloured, tmp_path: Path):

@@ -39,7 +39,7 @@ class LamLook:
     tokens: np.ndarray  # [M, width] of the image
     rig: FlameRig
     photo: SourcePhoto
-    _kept: dict[int, torch.Tensor] = field(default_factory=dict, repr=False)  # emotion -> [S, N, 1, 3]
+    _kept: dict[tuple[int, torch.device], torch.Tensor] = field(default_factory=dict, repr=False)  # [S, N, 1, 3] each
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def under(self, gaussians: Gaussians, weights: np.ndarray) -> Gaussians:
@@ -49,10 +49,15 @@ class LamLook:
             return gaussians
         sh = gaussians.sh
         for emotion in np.flatnonzero(weights):
-            half, full = self._changes(int(emotion)).to(sh.device)
+            half, full = self._changes(int(emotion), sh.device)
             w = float(weights[emotion])
             sh = sh + (2 * w * half if w <= 0.5 else half + (2 * w - 1) * (full - half))
         return replace(gaussians, sh=sh)
+
+    def prepare(self, weights: np.ndarray, device: torch.device) -> None:
+        """Asks about every emotion that is felt."""
+        for emotion in np.flatnonzero(np.any(weights, axis=0)):
+            self._changes(int(emotion), device)
 
     def pack(self) -> dict[str, np.ndarray]:
         return {"tokens": self.tokens.astype(np.float16)}
@@ -73,14 +78,15 @@ class LamLook:
         sites = sites_of(open_head(), growth)
         return evidence_of(observed_again(self.rig, self.photo), sites, self.rig.head), Ground.of(sites)
 
-    def _changes(self, emotion: int) -> torch.Tensor:  # [S, N, 1, 3]
+    def _changes(self, emotion: int, device: torch.device) -> torch.Tensor:  # [S, N, 1, 3]
         with self._lock:
-            if emotion not in self._kept:
+            if (emotion, device) not in self._kept:
                 weights = torch.zeros(1 + len(STRENGTHS), len(EMOTIONS))
                 weights[1:, emotion] = torch.tensor(STRENGTHS)
                 (seen, ground), count = self._seen, len(weights)
                 with torch.inference_mode():
                     tokens = torch.from_numpy(self.tokens)[None].expand(count, -1, -1)
                     rgb = shipped_lam().model.grow(tokens, seen.expand(count), ground, weights).rgb
-                    self._kept[emotion] = torch.stack([sh_from_rgb(c) - sh_from_rgb(rgb[0]) for c in rgb[1:]])
-            return self._kept[emotion]
+                    changes = torch.stack([sh_from_rgb(c) - sh_from_rgb(rgb[0]) for c in rgb[1:]])
+                    self._kept[emotion, device] = changes.to(device)
+            return self._kept[emotion, device]

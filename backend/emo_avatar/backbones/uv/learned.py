@@ -6,6 +6,7 @@ otherwise under an emotion, colours differ at play, on all skin of the face.
 
 from __future__ import annotations
 
+import copy
 import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from emo_avatar.backbones.portrait.splats import Splats
 from emo_avatar.backbones.uv.complete import Observation
 from emo_avatar.backbones.uv.grid import PortraitMaps, atlas_fingerprint, grid_of, observed, sample, shares_atlas
 from emo_avatar.backbones.uv.network import IMAGE_SIZE, Encoded, Residuals, UVNetwork, residuals
+from emo_avatar.devices import PerDevice
 from emo_avatar.errors import UserError
 from emo_avatar.files import whole_file
 from emo_avatar.head.data import HeadData, open_head
@@ -76,6 +78,18 @@ def load_network(path: Path = WEIGHTS_PATH) -> UVNetwork:
 def shipped_network() -> UVNetwork:
     """The network that comes with the program."""
     return load_network()
+
+
+def _copied_to(device: torch.device) -> UVNetwork:
+    return copy.deepcopy(shipped_network()).to(device)
+
+
+_SHIPPED = PerDevice(_copied_to)
+
+
+def shipped_network_on(device: torch.device) -> UVNetwork:
+    """The same on another device."""
+    return shipped_network() if device.type == "cpu" else _SHIPPED.on(device)
 
 
 def default_network(head: HeadData) -> UVNetwork | None:
