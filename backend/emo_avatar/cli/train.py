@@ -73,13 +73,11 @@ def uv(
     emotion: Annotated[bool, typer.Option("--emotion", help="Learn how emotions colour the skin, too.")] = False,
     out: Weights = None,
     people: Annotated[int, typer.Option(min=1, max=1_000_000, help="Portraits to learn from.")] = 200,
-    kept: Annotated[
-        int, typer.Option(min=0, max=1000, help="Moments of each to keep photographs of; 0: new ones in every step.")
-    ] = 0,
+    kept: Annotated[int, typer.Option(min=1, max=1000, help="Moments of each to learn from.")] = 2,
     begin: Annotated[
         Path | None, typer.Option("--from", metavar="W.safetensors", help="Weights to begin with.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=2, max=10_000_000, help="One portrait each.")] = 4000,
+    steps: Annotated[int, typer.Option(min=2, max=10_000_000, help="One moment each.")] = 3000,
     minutes: Minutes = None,
     workers: Annotated[int, typer.Option(min=0, max=256, help="Processes that draw and photograph people.")] = 1,
     resume: Resume = False,
