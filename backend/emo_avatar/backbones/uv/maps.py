@@ -13,7 +13,7 @@ from emo_avatar.head.data import OPEN_HEAD_PATH, HeadData, texture_path, wrinkle
 
 LARGEST = 512  # pixels a side: one to a Gaussian's width
 FOLD_MAP = 192  # pixels a side of the map of folds: lines several Gaussians wide, which do not break up into dots
-FOLD_DEPTH = (1.6, 1.3, 1.6)  # times that of the map so reduced, by kind: makes up for what narrow lines lose in it
+FOLD_DEPTH = (1.6, 1.6, 1.6)  # times that of the map so reduced, by kind: makes up for what narrow lines lose in it
 
 
 def fold_depth(head: HeadData, face: np.ndarray, barycentric: np.ndarray) -> np.ndarray:  # [N], [N, 3] -> [N, 3] uint8

@@ -62,7 +62,7 @@ def _below_the_eye() -> list[Fold]:
 
 FOLDS = (
     *_forehead(),
-    Fold(UPRIGHT, ((4.6, 10), (5.2, 16), (6.4, 24)), 1.6, 0.9),  # between the brows
+    Fold(UPRIGHT, ((4.5, 10), (5.4, 19), (7.4, 31)), 1.5, 1.0),  # between the brows
     Fold(UPRIGHT, ((10.5, 17), (11.5, 22), (12, 27)), 1.5, 0.35),
     Fold(LEVEL, ((0, 8), (5, 8.5), (8, 10)), 1.4, 0.8),  # across the root of the nose
     Fold(LEVEL, ((0, 3.5), (5, 4), (8, 4.5)), 1.2, 0.7),
