@@ -13,8 +13,8 @@ from emo_avatar.render.splat.compiled import kernel
 
 LIGHT = (0.0, 0.70, 0.714)  # unit vector towards the light, in the head's frame
 # A ridge that catches light looks like grease long before a hollow looks too deep.
-DARKEST, BRIGHTEST = 0.62, 1.12
-FOLD_SHADE = 0.6  # of the light that the deepest fold keeps off
+DARKEST, BRIGHTEST = 0.65, 1.12
+FOLD_SHADE = 0.52  # of the light that the deepest fold keeps off
 FOLDS_BETWEEN = (0.04, 0.26)  # shortening at which folds begin, and at which they are deepest
 SATURATION = 1.2  # share by which light that is lost makes colours stronger: what is left has gone through skin
 FADE_FROM = 0.7  # of the limit on their distortion, from where photo pixels fade
