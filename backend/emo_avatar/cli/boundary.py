@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import errno
 import json
 import math
 import signal
@@ -20,6 +21,10 @@ from typer.core import TyperGroup
 from emo_avatar.errors import UserError, missing_library
 from emo_avatar.terminal import stderr
 
+FULL = (
+    errno.ENOSPC,
+    getattr(errno, "EDQUOT", errno.ENOSPC),
+)  # libraries that write streams raise these without a file's name
 BAD_INPUT = 2
 INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
 TERMINATED = 143
@@ -45,6 +50,8 @@ class CommandLine(TyperGroup):
         except (OSError, ImportError) as error:
             if missing := missing_library(error):
                 fail(str(missing))
+            if isinstance(error, OSError) and error.errno in FULL:
+                fail("The disk is full. What was written whole is there; make room, and give the command again.")
             if not isinstance(error, OSError) or error.filename is None:
                 raise
             fail(f"{error.filename}: {error.strerror}.")

@@ -59,13 +59,17 @@ def write(
     seconds: Annotated[float, typer.Option(min=0.2, max=60, help="Length of a sequence.")] = 2.0,
     size: Pixels = 256,
 ) -> None:
-    """Write examples or sequences, with cameras, motion and emotions, a folder each."""
+    """Write examples or sequences, with cameras, motion and emotions, a folder each.
+
+    After an interruption the same command goes on with those that are missing.
+    """
     from emo_avatar.data.disk import write_examples, write_sequences
 
     seeds = range(seed, seed + count)
     with progress_bar("Photographing") as report:
         if configuration is Configuration.appearance:
-            write_examples(out, seeds, size, report)
+            kept = write_examples(out, seeds, size, report)
         else:
-            write_sequences(out, seeds, seconds, size, report)
-    say(f"{out}: {count} {'examples' if configuration is Configuration.appearance else 'people in seven emotions'}.")
+            kept = write_sequences(out, seeds, seconds, size, report)
+    what = "examples" if configuration is Configuration.appearance else "people in seven emotions"
+    say(f"{out}: {count} {what}." + (f" {kept} folders were there already." if kept else ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,19 +25,26 @@ VERSION = 1
 _EXAMPLE_FILES = "*.*"
 
 
-def write_examples(folder: Path, seeds: range, size: int, progress: Progress) -> None:
-    """The appearance configuration: a folder ``example-SEED`` for each seed.
+def write_examples(folder: Path, seeds: range, size: int, progress: Progress) -> int:
+    """The appearance configuration: a folder ``example-SEED`` for each seed. Returns how many were there already.
 
+    One that is there whole, and of this size, stays as it is, so that an interrupted run goes on where it was.
     It holds ``source.png`` and ``target.png`` (RGBA, straight alpha, background kept), the motion of both and of the
     neutral mind as FLAME npz, and ``example.json``: seed, emotion weights, cameras, and who it is.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    kept = 0
     for number, seed in enumerate(seeds, 1):
+        name = f"example-{seed:07d}"
+        _clear(folder, name)
+        if _described(folder / name / "example.json", seed=seed, view="target", size=size):
+            kept += 1
+            continue
         example = draw_example(seed, size)
-        with whole_folder(folder / f"example-{seed:07d}", _EXAMPLE_FILES) as place:
-            for name, shot in (("source", example.source), ("target", example.target)):
-                _write_shot(place / f"{name}.png", shot)
-                _write_motion(place / f"{name}.npz", example.subject, shot.frame)
+        with whole_folder(folder / name, _EXAMPLE_FILES) as place:
+            for role, shot in (("source", example.source), ("target", example.target)):
+                _write_shot(place / f"{role}.png", shot)
+                _write_motion(place / f"{role}.npz", example.subject, shot.frame)
             _write_motion(place / "driving.npz", example.subject, example.driving)
             document = {
                 "version": VERSION,
@@ -47,21 +55,29 @@ def write_examples(folder: Path, seeds: range, size: int, progress: Progress) ->
             }
             _write_json(place / "example.json", document)
         progress(number / len(seeds), f"example {number} of {len(seeds)}")
+    return kept
 
 
-def write_sequences(folder: Path, seeds: range, seconds: float, size: int, progress: Progress) -> None:
+def write_sequences(folder: Path, seeds: range, seconds: float, size: int, progress: Progress) -> int:
     """The geometry configuration: a folder ``sequence-SEED-EMOTION`` for each seed and each of the seven emotions.
+    Returns how many were there already, which stay as with `write_examples`.
 
     It holds numbered frames (RGBA), ``motion.npz``, ``driving.npz`` (the neutral mind) and ``sequence.json``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     total = len(seeds) * (len(EMOTIONS) + 1)
-    done = 0
+    done = kept = 0
     for seed in seeds:
         sequence = draw_sequence(seed, seconds, size=size)
-        for emotion, name in ((None, "neutral"), *enumerate(EMOTIONS)):
+        for emotion, felt in ((None, "neutral"), *enumerate(EMOTIONS)):
             motion = sequence.driving if emotion is None else sequence.emotional[emotion]
-            with whole_folder(folder / f"sequence-{seed:07d}-{name}", _EXAMPLE_FILES) as place:
+            name = f"sequence-{seed:07d}-{felt}"
+            done += 1
+            _clear(folder, name)
+            if _described(folder / name / "sequence.json", seed=seed, view=None, size=size, frames=len(motion)):
+                kept += 1
+                continue
+            with whole_folder(folder / name, _EXAMPLE_FILES) as place:
                 for t, shot in enumerate(sequence.shots(emotion), 1):
                     _write_shot(place / f"{t:05d}.png", shot)
                 _write_motion(place / "motion.npz", sequence.subject, motion)
@@ -76,8 +92,25 @@ def write_sequences(folder: Path, seeds: range, seconds: float, size: int, progr
                     **_view(sequence.setting),
                 }
                 _write_json(place / "sequence.json", document)
-            done += 1
-            progress(done / total, f"seed {seed}, {name}")
+            progress(done / total, f"seed {seed}, {felt}")
+    return kept
+
+
+def _clear(folder: Path, name: str) -> None:
+    """Away with what a run that was killed has left of one."""
+    for remains in folder.glob(f".{name}-*"):
+        shutil.rmtree(remains, ignore_errors=True)
+
+
+def _described(file: Path, *, seed: int, view: str | None, size: int, **told: int) -> bool:
+    """Whether the document of an example, which is written last, tells of just this one."""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        camera = document if view is None else document[view]
+        wanted = {"version": VERSION, "seed": seed, **told}
+        return all(document[key] == value for key, value in wanted.items()) and camera["width"] == size
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _write_shot(path: Path, shot: Shot) -> None:

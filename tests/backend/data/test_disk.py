@@ -1,3 +1,4 @@
+import errno
 import json
 
 import numpy as np
@@ -31,6 +32,37 @@ def test_examples_on_disk_are_those_that_are_drawn(tmp_path):
     motion = FlameSequence.read(folder / "target.npz")
     assert np.allclose(motion.expression, example.target.frame.expression)
     assert np.array_equal(motion.shape, example.subject.person.shape) and HeadModel(open_head()).name == motion.head
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
+    run("write", "-o", tmp_path, "--seed", 7, "--count", 1, "--size", 32)
+    (whole,) = tmp_path.iterdir()
+    picture = whole / "target.png"
+    before = picture.stat().st_mtime_ns
+    remains = tmp_path / ".example-0000007-killed"
+    remains.mkdir()
+    result = CliRunner().invoke(
+        app, ["data", "write", "-o", str(tmp_path), "--seed", "7", "--count", "1", "--size", "32"]
+    )
+    assert result.exit_code == 0 and picture.stat().st_mtime_ns == before and not remains.exists()
+    run("write", "-o", tmp_path, "--seed", 7, "--count", 1, "--size", 40)
+    with Image.open(picture) as image:
+        assert image.size == (40, 40)
+    (whole / "example.json").unlink()
+    picture.unlink()
+    run("write", "-o", tmp_path, "--seed", 7, "--count", 1, "--size", 40)
+    assert picture.exists() and (whole / "example.json").exists()
+
+
+def test_a_full_disk_is_told_in_a_sentence(tmp_path, monkeypatch):
+    def full(*_arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("emo_avatar.data.disk._write_shot", full)
+    arguments = ["data", "write", "-o", str(tmp_path), "--seed", "7", "--count", "1", "--size", "32"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2 and "The disk is full" in result.output
+    assert not list(tmp_path.iterdir())
 
 
 def test_sequences_on_disk_are_synchronised(tmp_path):
