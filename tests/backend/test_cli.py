@@ -241,6 +241,7 @@ def test_bench_render_tells_all_that_matters() -> None:
         (["head", "info", "JUNK"], "junk"),
         (["assets", "fetch", "nothing"], "nothing"),
         (["assets", "verify", "nothing"], "nothing"),
+        (["train", "recipes", "-o", "OUT/r.json", "--audience", "critics"], "choose one of face-api, fer"),
         (["frobnicate"], "frobnicate"),
     ],
 )

@@ -9,6 +9,7 @@ import typer
 
 from emo_avatar.cli.boundary import progress_bar, say
 from emo_avatar.cli.options import Device, DeviceOption, output, torch_device
+from emo_avatar.errors import UserError
 
 app = typer.Typer(help="Train the learned parts.", no_args_is_help=True)
 
@@ -100,11 +101,20 @@ def recipes(
     out: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="R.json", help="Where to; the shipped file by default.")
     ] = None,
+    audience: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Recogniser to tune for: face-api, fer; may be given twice. Default: both."),
+    ] = None,
+    untuned: Annotated[bool, typer.Option("--untuned", help="What the photographs say and no more.")] = False,
 ) -> None:
-    """Learn what the six emotions look like from captioned photographs."""
-    from emo_avatar.training.recipes import RECIPES_PATH, learn_recipes
+    """Learn what the six emotions look like: from captioned photographs, then tuned so that they are recognised."""
+    from emo_avatar.training.recipes import AUDIENCE, RECIPES_PATH, learn_recipes
+
+    for name in audience or ():
+        if name not in AUDIENCE:
+            raise UserError(f"There is no recogniser {name!r}; choose one of {', '.join(AUDIENCE)}.")
 
     path = output(out, ".json") if out else RECIPES_PATH
     with progress_bar("Learning") as report:
-        learn_recipes(path, report)
+        learn_recipes(path, report, () if untuned else audience or AUDIENCE)
     say(f"{path}: recipes of six emotions.")

@@ -10,9 +10,11 @@ import copy
 import functools
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
+from emo_avatar.head.arkit import flame_from_arkit
 from emo_avatar.head.data import JOINTS, N_EXPRESSION, N_SHAPE, PARENTS, HeadData
 
 # Frames skinned at a time when no gradient is wanted: the intermediate [frames, V, 12] then stays in cache.
@@ -187,3 +189,10 @@ def joint_transforms(
     offset = posed - (R @ joints_rest[..., None]).squeeze(-1)
     last_row = R.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*R.shape[:2], 1, 4)
     return posed, torch.cat([torch.cat([R, offset[..., None]], dim=-1), last_row], dim=-2)
+
+
+def vertices_under_units(head: HeadData, model: HeadModel, weights: np.ndarray) -> np.ndarray:  # [52] -> [V, 3] metres
+    """The head, of which ``model`` is the model, upright under ARKit ``weights``."""
+    expression, jaw, eyes = (torch.from_numpy(x)[None] for x in flame_from_arkit(head, weights))
+    with torch.inference_mode():
+        return model(expression=expression, jaw_pose=jaw, eyes_pose=eyes).vertices[0].numpy()

@@ -5,27 +5,27 @@ two fifths, a raised cheek not at all. So its landmarks are never read as geomet
 head and shown to the landmarker, which tells how that unit looks *to it*; then every photographed emotion is explained
 as a bounded mixture of units that looks the same to it as the photograph does. What it is blind to stays as the FACS
 prototype of the emotion has it. And nobody's neutral face is quite neutral: what a person habitually wears is added
-back to what their emotions show beside it.
+back to what their emotions show beside it. At last every recipe is tuned to be understood (`training.audience`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.optimize import lsq_linear
 
 from emo_avatar.data.portraits import captioned_portraits
 from emo_avatar.emotion.recipes import RECIPES_PATH, RECIPES_VERSION
+from emo_avatar.evaluation.recognisers import Recogniser, load_recognisers
 from emo_avatar.files import write_text
-from emo_avatar.head.arkit import arkit_weights, flame_from_arkit
+from emo_avatar.head.arkit import arkit_weights
 from emo_avatar.head.data import ARKIT_NAMES, HeadData, load_head
 from emo_avatar.head.facs import arkit_from_facs, facs_code
-from emo_avatar.head.model import HeadModel
+from emo_avatar.head.model import HeadModel, vertices_under_units
 from emo_avatar.motion.timeline import EMOTIONS
 from emo_avatar.render.camera import Camera
 from emo_avatar.render.shading import shade
@@ -42,13 +42,16 @@ from emo_avatar.tracking.topology import (
     RIGHT_EYE,
     index_mask,
 )
+from emo_avatar.training.audience import Player, troupe, tuned
 from emo_avatar.training.eye_region import height_rates, heights, with_clear_eyes
 
 Progress = Callable[[float, str], None]
 
+AUDIENCE = ("face-api", "fer")
+
 # EMFACS (Friesen and Ekman 1983) at the apex, A trace to E maximum.
 PROTOTYPES = {
-    "happy": "6E+12E+14C+25C+26A",
+    "happy": "6E+7B+12E+25C+26A",
     "sad": "1E+4A+15E+17A",
     "angry": "4E+5B+7B+9C+15D+17B+23C+24B",
     "disgust": "9E+10E+6C+4B+7B+15C+17A",
@@ -137,9 +140,7 @@ class Synthesis:
         return (corners * self._embedding.barycentric[..., None]).sum(1)
 
     def _vertices(self, weights: np.ndarray) -> np.ndarray:  # [52] -> [V, 3]
-        expression, jaw, eyes = (torch.from_numpy(x)[None] for x in flame_from_arkit(self._head, weights))
-        with torch.inference_mode():
-            return self._model(expression=expression, jaw_pose=jaw, eyes_pose=eyes).vertices[0].numpy()
+        return vertices_under_units(self._head, self._model, weights)
 
     def _seen(self, weights: np.ndarray) -> np.ndarray:  # [52] -> [478, 3] metres
         drawn = shade(self._head, self._vertices(weights), self._camera, rest=self._head.v_template)
@@ -147,9 +148,19 @@ class Synthesis:
         return metres_per_pixel * upright(_face_on(_over_grey(drawn), "the open head").points)
 
 
-def learn_recipes(output: Path = RECIPES_PATH, progress: Progress = lambda fraction, doing: None) -> None:
-    """Learn all recipes from the captioned portraits and write them as JSON."""
-    progress(0.0, "looking at portraits")
+def learn_recipes(
+    output: Path = RECIPES_PATH,
+    progress: Progress = lambda fraction, doing: None,
+    audience: Collection[str] = AUDIENCE,
+) -> None:
+    """Learn all recipes from the captioned portraits and write them as JSON.
+
+    ``audience`` names the recognisers that they are tuned for (`training.audience`); nobody: they are not.
+    """
+    recognisers = [r for r in load_recognisers() if r.name in audience] if audience else []
+    progress(0.0, "gathering people")
+    players = troupe() if recognisers else []
+    progress(0.1, "looking at portraits")
     faces = {(p.person, p.emotion): _face_on(p.rgb, f"{p.person}, {p.emotion}") for p in captioned_portraits()}
     people = sorted({person for person, _ in faces})
     synthesis = Synthesis(load_head())
@@ -157,16 +168,35 @@ def learn_recipes(output: Path = RECIPES_PATH, progress: Progress = lambda fract
     worn = [synthesis.displacement(habit) for habit in habits]
     recipes = {}
     for i, emotion in enumerate(EMOTIONS):
-        progress((i + 1) / (len(EMOTIONS) + 1), emotion)
+        progress(0.1 + 0.9 * (i + 0.1) / len(EMOTIONS), emotion)
         shown, names = [], []
         for caption in CAPTIONS.get(emotion, (emotion,)):
             for person, habit in zip(people, worn, strict=True):
                 before, after = (upright(faces[person, name].points) for name in ("neutral", caption))
                 shown.append(habit + displacement(before, after, synthesis.neutral))
                 names.append(f"{person} {caption}")
-        recipes[emotion] = styles(exaggerated(explain(shown, emotion, synthesis), shown, emotion, synthesis), names)
-    document = {"version": RECIPES_VERSION, "learnt_from": people, "emotions": recipes}
+        weights = exaggerated(explain(shown, emotion, synthesis), shown, emotion, synthesis)
+        if players:
+            weights = _tuned(weights, emotion, players, recognisers)
+        recipes[emotion] = styles(weights, names)
+    document = {
+        "version": RECIPES_VERSION,
+        "learnt_from": people,
+        "tuned_for": [r.name for r in recognisers],
+        "emotions": recipes,
+    }
     write_text(output, json.dumps(document, indent=1) + "\n")
+
+
+def _tuned(
+    weights: np.ndarray, emotion: str, players: list[Player], recognisers: list[Recogniser]
+) -> np.ndarray:  # [N, 52] -> [N, 52]
+    """All styles moved as their mean is moved when an audience is to understand it."""
+    stems, units = symmetric_units()
+    of_units = units.T / units.sum(1)  # [52, S]
+    mean, most = weights.mean(0) @ of_units, most_of(stems)
+    after = tuned(mean, emotion, prototype(emotion, units), stems, units, most, players, recognisers)
+    return np.clip(weights @ of_units + after - mean, 0, np.maximum(most, mean)) @ units
 
 
 def resting_habits(neutral: list[FaceLandmarks]) -> np.ndarray:  # [P, 52]
