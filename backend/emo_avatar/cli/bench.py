@@ -82,14 +82,16 @@ def _avatar(path: Path | None) -> Avatar:
 @app.command()
 def build(
     photo: Annotated[Path | None, typer.Argument(metavar="[PHOTO]", help="The demo's by default.")] = None,
+    device: DeviceOption = Device.auto,
     as_json: Json = False,
 ) -> None:
     """Time building an avatar in a warm process, with refinement and as a preview."""
+    target = torch_device(device)
     from emo_avatar import assets
     from emo_avatar.evaluation.speed import time_build
 
     with progress_bar("Building") as report:
-        facts = time_build(photo or assets.fetch("astronaut.png"), report)
+        facts = time_build(photo or assets.fetch("astronaut.png"), report, target)
     _tell(facts, as_json)
 
 

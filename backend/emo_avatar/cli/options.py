@@ -74,8 +74,11 @@ def output(path: Path, *suffixes: str) -> Path:
     raise UserError(f"{path} has no ending that this command writes; choose {' or '.join(kinds)}.")
 
 
-def torch_device(device: Device) -> torch.device:
-    """The device to compute on. Raises UserError when CUDA is asked for and cannot be used."""
+def torch_device(device: Device, splats: bool = True) -> torch.device:
+    """The device to compute on, for rendering too unless there are no ``splats``.
+
+    Raises UserError when CUDA is asked for and cannot be used.
+    """
     import torch
 
     from emo_avatar.render.cuda import gsplat_rasterization
@@ -85,7 +88,8 @@ def torch_device(device: Device) -> torch.device:
     if not torch.cuda.is_available():
         raise UserError("There is no CUDA device that PyTorch can use here; choose --device cpu or auto.")
     try:
-        gsplat_rasterization()
+        if splats:
+            gsplat_rasterization()
     except UserError as error:
         if device is Device.cuda:
             raise

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from emo_avatar.cli.boundary import progress_bar, say
 from emo_avatar.cli.options import Device, DeviceOption, output, torch_device
 from emo_avatar.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 app = typer.Typer(help="Train the learned parts.", no_args_is_help=True)
 
@@ -22,7 +25,21 @@ Minutes = Annotated[float | None, typer.Option(min=0, help="To stop after; --res
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")]
 
 
+def _target(device: Device, splats: bool = True) -> torch.device:
+    """Where to train; of torchrun's processes each has a GPU of its own, and one builds gsplat's kernels for all."""
+    import torch
+
+    from emo_avatar.training.processes import processes
+
+    wanted = "cuda" if device is not Device.cpu and torch.cuda.is_available() else "cpu"
+    return processes(wanted).in_turn(lambda: torch_device(device, splats))
+
+
 def _tell(path: Path, complete: bool) -> None:
+    from emo_avatar.training.processes import is_first_process
+
+    if not is_first_process():  # of torchrun's, the first writes the weights, and may not be done with it
+        return
     say(f"{path}: {path.stat().st_size / 1e6:.1f} MB.")
     if not complete:
         say("Training is not complete; the same command with --resume goes on.")
@@ -36,7 +53,7 @@ def geometry(
     resume: Resume = False,
 ) -> None:
     """Train the geometry modulator on synchronised emotional speech."""
-    target = torch_device(device)
+    target = _target(device, splats=False)
     from emo_avatar.training.geometry import WEIGHTS_PATH, train_geometry
 
     path = output(out, ".safetensors") if out else WEIGHTS_PATH
@@ -58,7 +75,7 @@ def lam_s(
     resume: Resume = False,
 ) -> None:
     """Train the small LAM backbone on invented people; with torchrun, on several GPUs."""
-    target = torch_device(device)
+    target = _target(device)
     from emo_avatar.backbones.lam.checkpoint import WEIGHTS_PATH
     from emo_avatar.training.lam import LamTraining, run_settings, train_lam
 
@@ -85,7 +102,7 @@ def uv(
     device: DeviceOption = Device.auto,
 ) -> None:
     """Train the UV backbone's network on invented people."""
-    target = torch_device(device)
+    target = _target(device)
     from emo_avatar.training.uv import WEIGHTS_PATH, UVTraining, run_settings, train_uv
 
     path = output(out, ".safetensors") if out else WEIGHTS_PATH

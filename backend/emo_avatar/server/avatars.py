@@ -72,7 +72,7 @@ class Avatars:
     """Least recently used ones are forgotten when they are too many; their files can be sent again."""
 
     def __init__(self, device: torch.device, folder: Path | None = None, max_bytes: int = MAX_BYTES) -> None:
-        self._device, self._folder, self._max_bytes = device, folder, max_bytes
+        self.device, self._folder, self._max_bytes = device, folder, max_bytes
         self._held: OrderedDict[str, HeldAvatar] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -101,7 +101,7 @@ class Avatars:
         with self._lock:
             held = self._held.get(avatar_id)
         if held is None:
-            avatar = load_avatar(path).to(self._device)
+            avatar = load_avatar(path).to(self.device)
             avatar = replace(avatar, name=safe_title(avatar.name, "Avatar"))  # strangers write files, too
             held = HeldAvatar(avatar_id, data, avatar, notes)
             self._keep(held)

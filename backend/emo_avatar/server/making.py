@@ -28,7 +28,7 @@ def make_from_portrait(path: Path, name: str, way: Backbone, avatars: Avatars, p
     head = open_head()
     portrait = track_portrait(path.read_bytes(), head)
     report = part(progress, TRACKED, BUILT)
-    avatar, notes = way.make(portrait, head, name=name, progress=report)
+    avatar, notes = way.make(portrait, head, name=name, device=avatars.device, progress=report)
     held = _kept(avatar, (*portrait.notes, *notes), avatars, path.parent)
     prepare(held, part(progress, BUILT, 1.0))
     return held.description()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from emo_avatar.errors import UserError
 from emo_avatar.files import whole_file
 
 RECENT = 25  # steps that `recent` averages over
@@ -27,9 +28,12 @@ class LossLog:
         self._rows: list[dict[str, float]] = []
         self._drawn = time.monotonic()
         if first and self._csv.exists():
-            with self._csv.open(newline="", encoding="utf-8") as file:
-                rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-            self._rows = list(itertools.takewhile(lambda row: row["step"] <= first, rows))
+            try:
+                with self._csv.open(newline="", encoding="utf-8") as file:
+                    rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+                self._rows = list(itertools.takewhile(lambda row: row["step"] <= first, rows))
+            except (ValueError, TypeError, KeyError, csv.Error) as error:
+                raise UserError(f"{self._csv} is no loss curve that can be gone on with: move it away.") from error
 
     def add(self, step: int, terms: Mapping[str, float]) -> None:
         self._rows.append({"step": step, **terms})
@@ -43,13 +47,16 @@ class LossLog:
         """The numbers, whole; and the plot, when it is the ``last`` time or has grown old."""
         if not self._rows:
             return
-        with whole_file(self._csv) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(self._rows[0]))
-            writer.writeheader()
-            writer.writerows(self._rows)
-        if last or time.monotonic() - self._drawn > DRAW_EVERY:
-            self._draw()
-            self._drawn = time.monotonic()
+        try:
+            with whole_file(self._csv) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, list(self._rows[0]))
+                writer.writeheader()
+                writer.writerows(self._rows)
+            if last or time.monotonic() - self._drawn > DRAW_EVERY:
+                self._draw()
+                self._drawn = time.monotonic()
+        except OSError as error:
+            raise UserError(f"{self._csv} cannot be written ({error.strerror}): make room, and --resume.") from error
 
     def _draw(self) -> None:
         """All terms over the steps, smoothed, on a logarithmic axis."""

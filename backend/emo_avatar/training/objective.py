@@ -10,6 +10,7 @@ from emo_avatar.data.lips import lip_gap_rows
 from emo_avatar.emotion.geometry import N_PARAMETERS
 from emo_avatar.head.arkit import parameter_metric
 from emo_avatar.head.data import HeadData
+from emo_avatar.precision import in_float32
 
 VERTEX_WEIGHT = 0.1  # of the vertex term, in square millimetres, beside the parameter term
 LIP_WEIGHT = 0.1  # of the space between the lips, in square millimetres: a millimetre here is a closed mouth or not
@@ -28,8 +29,9 @@ class Objective:
 
     def __call__(self, error: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # [..., 103]
         """Weighted terms of parameters, vertices and lips; their sum is the loss."""
-        vertices = (error @ self._vertices.T.to(error.device)).square().sum(-1).mean()
-        lips = (error @ self._lips.T.to(error.device)).square().mean()
+        with in_float32(error.device):
+            vertices = (error.float() @ self._vertices.T.to(error.device)).square().sum(-1).mean()
+            lips = (error.float() @ self._lips.T.to(error.device)).square().mean()
         return error.square().mean(), VERTEX_WEIGHT * vertices, LIP_WEIGHT * lips
 
 

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import math
+import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -100,6 +101,7 @@ def run(
     team = processes(device)
     torch.manual_seed(settings.seed)
     task.model.to(team.device).train()
+    team.share(task.model)
     averaged = AveragedModel(task.model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
     optimiser = torch.optim.AdamW(
         task.model.parameters(),
@@ -145,7 +147,7 @@ def run(
             if stop:
                 break
             continue
-        log.add(step, {name: term.item() for name, term in terms.items()})
+        log.add(step, dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True)))
         last = stop or step == settings.steps
         if last or time.perf_counter() - stored > 60 * settings.checkpoint_minutes:
             log.write(last)
@@ -181,22 +183,38 @@ class Checkpoint:
     parts: Mapping[str, Any]  # name -> what has a state_dict
 
     def store(self, step: int, seconds: float) -> None:
+        """Raises UserError where it cannot be written; the last one stays then."""
         state = {name: part.state_dict() for name, part in self.parts.items()}
-        with whole_file(self.path) as temporary:
-            torch.save(state | {"fingerprint": self.fingerprint, "step": step, "seconds": seconds}, temporary)
+        try:
+            with whole_file(self.path) as temporary:
+                torch.save(state | {"fingerprint": self.fingerprint, "step": step, "seconds": seconds}, temporary)
+        except (OSError, RuntimeError) as error:  # PyTorch's writer tells of a full disk by the latter
+            raise UserError(
+                f"The checkpoint {self.path} cannot be written ({_reason(error)}): make room, and go on from the last "
+                "one with --resume."
+            ) from error
 
     def restore(self, device: torch.device) -> tuple[int, float]:
         """Steps and seconds that are done. Raises UserError."""
         if not self.path.exists():
             raise UserError(f"There is no checkpoint {self.path} to resume from; train without --resume.")
-        state = torch.load(self.path, map_location=device, weights_only=True)
-        if state.get("fingerprint") != self.fingerprint:
+        try:
+            state = torch.load(self.path, map_location=device, weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise UserError(
+                f"The checkpoint {self.path} cannot be read ({_reason(error)}); train without --resume."
+            ) from error
+        if not isinstance(state, dict) or state.get("fingerprint") != self.fingerprint:
             raise UserError(
                 f"The checkpoint {self.path} is of other settings, recipes or another head; train without --resume."
             )
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
         return state["step"], state["seconds"]
+
+
+def _reason(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".")
 
 
 @dataclass(frozen=True)

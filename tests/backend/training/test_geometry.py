@@ -18,6 +18,8 @@ from emo_avatar.training.geometry import GeometryTraining, SynchronisedBatches, 
 from emo_avatar.training.objective import vertex_root
 from emo_avatar.training.run import RunSettings
 
+from ..devices import GPU, OneDevice
+
 SMALL = GeometryTraining(steps=30, batch=4, frames=16, takes=16, seconds=1.0)
 HEAD = load_head()
 
@@ -120,3 +122,13 @@ def test_calibration_brings_full_weight_to_the_recipes():
 
 def test_the_shipped_weights_are_calibrated():
     assert calibrate(load_modulator(HEAD), HEAD) == pytest.approx(1.0, abs=0.005)
+
+
+def test_a_step_stays_on_its_device():
+    task = geometry.GeometryTask(HEAD, replace(SMALL, takes=8))
+    batch = task.draw(0)
+    task.model.to(GPU)
+    with OneDevice():
+        terms = task.loss(batch)
+        sum(terms.values()).backward()
+    assert {term.device for term in terms.values()} == {GPU}

@@ -16,6 +16,9 @@ from emo_avatar.training.lam import LamTask, LamTraining, train_lam
 from emo_avatar.training.lam_lessons import FELT, Lesson, Lessons
 from emo_avatar.training.run import RunSettings
 
+from .. import gsplat_double
+from ..devices import GPU, OneDevice
+
 TINY = replace(
     SMALL,
     name="tiny",
@@ -115,3 +118,14 @@ def test_gradients_reach_every_weight_that_is_used(lessons):
     # Of the last block, and here of the only one, queries of the context lead nowhere; the class token is not tapped.
     allowed = ("add_q_proj", "norm_added_q", "cls_token")
     assert [name for name in dead if not any(part in name for part in allowed)] == []
+
+
+def test_a_step_stays_on_its_device(lessons, monkeypatch):
+    gsplat_double.install(monkeypatch)
+    task = LamTask(TRAINING, lessons, TINY)
+    examples = task.draw(0, 0)
+    task.model.to(GPU)
+    with OneDevice():
+        terms = task.loss(examples)
+        sum(terms.values()).backward()
+    assert {term.device for term in terms.values()} == {GPU}

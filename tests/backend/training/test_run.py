@@ -40,6 +40,21 @@ class Line:
         return {"square": error.square().mean(), "magnitude": 0.1 * error.abs().mean()}
 
 
+class Apart(Line):
+    """Whose processes begin with weights of their own, and of which each uses a weight that the other does not."""
+
+    def __init__(self):
+        super().__init__()
+        rank = int(os.environ["RANK"])
+        self.model.bias.data.fill_(rank)
+        self.model.register_parameter("used", nn.Parameter(torch.zeros(2)))
+        self.model.register_parameter("second", nn.Parameter(torch.zeros(2)))
+
+    def loss(self, batch):
+        own = self.model.used if os.environ["RANK"] == "0" else self.model.second
+        return super().loss(batch) | {"own": (own - 1).square().sum()}
+
+
 class Interruption(Exception):
     pass
 
@@ -107,6 +122,50 @@ def test_a_loss_that_is_no_number_ends_with_a_sentence(tmp_path):
         run(task, tmp_path / "line.safetensors", SETTINGS)
 
 
+def damaged(path, how):
+    data = path.read_bytes()
+    path.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "other": b"no checkpoint at all" * 50}[how])
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "other"])
+def test_a_damaged_checkpoint_is_refused_with_a_sentence(tmp_path, how):
+    path = tmp_path / "line.safetensors"
+    run(Line(), path, replace(SETTINGS, minutes=0.0))
+    damaged(path.with_suffix(".checkpoint"), how)
+    with pytest.raises(UserError, match=r"line\.checkpoint cannot be read .*train without --resume"):
+        run(Line(), path, SETTINGS, resume=True)
+
+
+def test_a_loss_curve_that_is_none_is_refused_with_a_sentence(tmp_path):
+    path = tmp_path / "line.safetensors"
+    run(Line(), path, replace(SETTINGS, minutes=0.0))
+    (tmp_path / "line_loss.csv").write_text("a letter,\nnot a curve\n")
+    with pytest.raises(UserError, match="move it away"):
+        run(Line(), path, SETTINGS, resume=True)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), RuntimeError("failed writing file\nat 0x7f")]
+)
+def test_a_full_disk_is_told_and_the_last_checkpoint_stays(tmp_path, monkeypatch, error):
+    path, save, saved = tmp_path / "line.safetensors", torch.save, []
+
+    def full(state, file):
+        if len(saved) == 3:
+            file.write_bytes(b"half of it")
+            raise error
+        saved.append(file)
+        save(state, file)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match="cannot be written .*make room"):
+        run(Line(), path, SETTINGS)
+    monkeypatch.undo()
+    assert not list(tmp_path.glob(".*"))  # nothing half-written is left
+    resumed = run(Line(), path, SETTINGS, resume=True)
+    assert torch.equal(weights(resumed), weights(run(Line(), tmp_path / "whole.safetensors", SETTINGS)))
+
+
 def test_workers_draw_the_same_batches(tmp_path):
     settings = replace(SETTINGS, steps=6)
     alone = run(Line(), tmp_path / "alone.safetensors", settings)
@@ -118,21 +177,21 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_run import Line, SETTINGS, weights
+from test_run import Apart, Line, SETTINGS, weights
 from dataclasses import replace
 from emo_avatar.training.run import run
 import os, time, torch
 def progress(fraction, doing):
     print(doing, flush=True)
     time.sleep(float(sys.argv[3]))
-done = run(Line(), Path(sys.argv[2]), replace(SETTINGS, ema=0.0), progress=progress)
+done = run(Apart() if len(sys.argv) > 4 else Line(), Path(sys.argv[2]), replace(SETTINGS, ema=0.0), progress=progress)
 torch.save(weights(done), Path(sys.argv[2]).with_suffix(f".{os.environ['RANK']}.pt"))
 """
 
 
-def script(tmp_path, name, pause, *launcher):
+def script(tmp_path, name, pause, *launcher, more=()):
     (tmp_path / "train.py").write_text(SCRIPT)
-    arguments = [str(Path(__file__).parent), str(tmp_path / f"{name}.safetensors"), str(pause)]
+    arguments = [str(Path(__file__).parent), str(tmp_path / f"{name}.safetensors"), str(pause), *more]
     return [sys.executable, *launcher, str(tmp_path / "train.py"), *arguments]
 
 
@@ -150,16 +209,29 @@ def test_a_killed_process_loses_little(tmp_path):
     assert torch.equal(weights(resumed), weights(whole))
 
 
-@pytest.mark.skipif(not torch.distributed.is_available(), reason="this PyTorch has no distributed package")
-def test_two_processes_train_one_network(tmp_path):
+def trained_by_two(tmp_path, *more):
+    """The weights that each of two processes has in the end."""
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = script(tmp_path, "team", 0, *launcher, more=more)
     for _ in range(LAUNCHES):
-        done = subprocess.run(script(tmp_path, "team", 0, *launcher), capture_output=True, text=True, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode == 0:
             break
     assert done.returncode == 0, done.stderr
-    first, second = (torch.load(tmp_path / f"team.{rank}.pt") for rank in range(2))
+    return [torch.load(tmp_path / f"team.{rank}.pt") for rank in range(2)]
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this PyTorch has no distributed package")
+def test_two_processes_agree_whatever_each_begins_with_and_uses(tmp_path):
+    first, second = trained_by_two(tmp_path, "apart")
+    assert torch.equal(first, second)
+    assert (first[-4:] > 0.1).all()  # both have learnt what one of them asked for
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this PyTorch has no distributed package")
+def test_two_processes_train_one_network(tmp_path):
+    first, second = trained_by_two(tmp_path)
     assert torch.equal(first, second)
 
     class Both(Line):

@@ -17,6 +17,9 @@ from emo_avatar.training.run import RunSettings
 from emo_avatar.training.uv import UVTask, mean_response, train_uv
 from emo_avatar.training.uv_lessons import FELT, DrawUV, Source, UVBatch, UVTraining, studied
 
+from .. import gsplat_double
+from ..devices import GPU, OneDevice
+
 SETTINGS = UVTraining(emotion=True, people=1, size=64, kept=1)
 
 
@@ -150,3 +153,13 @@ def test_stops_on_time_and_goes_on(sources: Path):
     assert output.with_suffix(".checkpoint").exists()
     assert train_uv(output, SETTINGS, RunSettings(steps=2, ema=0.9), resume=True)
     assert not output.with_suffix(".checkpoint").exists()
+
+
+def test_a_step_stays_on_its_device(sources: Path, batch: UVBatch, monkeypatch: pytest.MonkeyPatch):
+    gsplat_double.install(monkeypatch)
+    task = UVTask(SETTINGS, sources.parent)
+    task.model.to(GPU)
+    with OneDevice():
+        terms = task.loss(batch)
+        sum(terms.values()).backward()
+    assert {term.device for term in terms.values()} == {GPU}

@@ -70,7 +70,7 @@ def build_lam(
     made = (_published if model.config.growth is None else _grown)(portrait, head, model)
     if made.trusted is not None and refine:
         report = lambda fraction: progress(0.3 + 0.6 * fraction, "refining")  # noqa: E731
-        made = _refined(made, portrait, head, refine, report)
+        made = _refined(made, portrait, head, refine, report, device)
     stance, face = made.stance, made.face
     solid = made.gaussians.opacities.numpy() > SOLID
     if not solid.any():
@@ -142,7 +142,12 @@ def _grown(portrait: TrackedPortrait, head: HeadData, model: Lam) -> _Made:
 
 
 def _refined(
-    made: _Made, portrait: TrackedPortrait, head: HeadData, steps: int, progress: Callable[[float], None]
+    made: _Made,
+    portrait: TrackedPortrait,
+    head: HeadData,
+    steps: int,
+    progress: Callable[[float], None],
+    device: torch.device | str,
 ) -> _Made:
     """The same Gaussians, led to look like the photograph where it shows them."""
     assert made.trusted is not None
@@ -154,7 +159,7 @@ def _refined(
     means, quats, scales, opacities = (x.numpy() for x in (world.means, world.quats, world.scales, world.opacities))
     splats = Splats(made.face, means, quats, scales, opacities, rgb, layer)
     clean = clean_foreground(portrait.rgb / np.float32(255), portrait.matte)
-    done = refined(splats, portrait.camera, clean, portrait.matte, made.trusted, steps, progress)
+    done = refined(splats, portrait.camera, clean, portrait.matte, made.trusted, steps, progress, device)
     return replace(made, gaussians=pose(bind(done.gaussians(), binding, posed, faces), binding, resting, faces))
 
 

@@ -16,6 +16,7 @@ from emo_avatar.backbones.lam.sites import Sites
 from emo_avatar.backbones.portrait.prepared import prepare_head
 from emo_avatar.backbones.portrait.view import MeshView
 from emo_avatar.head.data import HeadData
+from emo_avatar.precision import in_float32
 from emo_avatar.render.camera import Camera
 
 ALONG = (0.0, 0.008, 0.02, 0.04, 0.07, 0.10)  # metres above a place where the photograph is looked at, too
@@ -37,7 +38,8 @@ class Evidence:
 
     def at(self, offset: Tensor) -> Tensor:  # [B, N, 3] metres -> [B, N, 4]
         """What the photograph shows where places are moved to; differentiable."""
-        projected = torch.einsum("bnij,bnj->bni", self.image_from[..., :3], offset) + self.image_from[..., 3]
+        with in_float32(offset.device):
+            projected = torch.einsum("bnij,bnj->bni", self.image_from[..., :3], offset) + self.image_from[..., 3]
         where = 2 * projected[..., :2] / projected[..., 2:].clamp_min(1e-3) - 1
         return _looked_up(self.picture, where)
 

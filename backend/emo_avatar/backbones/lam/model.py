@@ -15,6 +15,7 @@ from emo_avatar.backbones.lam.growth import Ground, GrowingHeads, GrowingPercept
 from emo_avatar.backbones.lam.points import PointGaussians
 from emo_avatar.backbones.lam.transformer import JointTransformer
 from emo_avatar.emotion.space import EmotionSpace
+from emo_avatar.precision import in_float32
 
 FREQUENCIES = 8  # octaves of each coordinate
 LEAST_LOG_SCALE = -5.0  # with which training begins
@@ -74,7 +75,8 @@ class PointEmbedding(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, points: Tensor) -> Tensor:  # [B, N, 3] -> [B, N, width]
-        waves = points @ self.basis
+        with in_float32(points.device):  # half a millimetre is 0.2 radians of the highest octave
+            waves = points @ self.basis
         return self.norm(self.mlp(torch.cat([waves.sin(), waves.cos(), points], dim=-1)))
 
 

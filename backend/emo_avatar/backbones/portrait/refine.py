@@ -41,9 +41,10 @@ def refined(
     trusted: np.ndarray,  # [N] in [0, 1], how far the photo may change each Gaussian
     steps: int,
     progress: Callable[[float], None],
+    device: torch.device | str = "cpu",
 ) -> Splats:
     """Optimise ``splats`` to show ``rgb`` under ``alpha`` from ``camera``. Calls ``progress`` with a fraction."""
-    tensor = lambda a: torch.from_numpy(np.array(a, np.float32, order="C"))  # noqa: E731
+    tensor = lambda a: torch.from_numpy(np.array(a, np.float32, order="C")).to(device)  # noqa: E731
     quats, shown = tensor(splats.quats), tensor(rgb * alpha[..., None])
     matte = tensor(alpha)
     opacity = tensor(splats.opacities).clamp(*OPACITY_RANGE)
@@ -87,7 +88,7 @@ def refined(
             for name, (low, high) in bounds.items():
                 now[name].clamp_(low, high)
         progress((step + 1) / steps)
-    done = {name: value.detach().numpy() for name, value in now.items()}
+    done = {name: value.detach().cpu().numpy() for name, value in now.items()}
     return replace(
         splats,
         means=done["means"],

@@ -24,7 +24,7 @@ from emo_avatar.backbones.portrait.stance import Stance
 from emo_avatar.backbones.portrait.view import MeshView, smooth_over_mesh
 from emo_avatar.backbones.uv.complete import Observation
 from emo_avatar.backbones.uv.grid import PortraitMaps
-from emo_avatar.backbones.uv.learned import complete, places_of
+from emo_avatar.backbones.uv.learned import complete, on_device, places_of
 from emo_avatar.backbones.uv.look import UVLook
 from emo_avatar.backbones.uv.maps import fold_depth
 from emo_avatar.backbones.uv.network import UVNetwork
@@ -58,7 +58,8 @@ def build_avatar(
     """Make an avatar of a tracked portrait; ``refine`` steps of optimisation, 0 for a preview.
 
     ``head`` is the one that the portrait was tracked with. With a ``network`` (`learned.default_network`) it completes
-    what the photo hides, and emotions colour the skin. Calls ``progress`` with a fraction and what is being done.
+    what the photo hides, and emotions colour the skin. Network and optimisation run on ``device``, where the avatar is
+    then. Calls ``progress`` with a fraction and what is being done.
     """
     prepared = prepare_head(head)
     photo_rgb = portrait.rgb / np.float32(255)
@@ -67,7 +68,7 @@ def build_avatar(
     stance, splats, trusted, seen = analysed(portrait, prepared, rgb)
     maps = None
     if network is not None:
-        splats, maps = complete(network, splats, seen, portrait, prepared, stance.vertices)
+        splats, maps = complete(on_device(network, device), splats, seen, portrait, prepared, stance.vertices)
     progress(0.15, "finding the neutral face")
     skin = _skin(prepared, stance, splats)
     pictures = _neutral_pictures(prepared, stance, splats, skin)
@@ -77,7 +78,7 @@ def build_avatar(
         edge = np.where(portrait.matte > 0.5, EDGE_TRUTH, 0)[..., None]
         target = (1 - edge) * rgb + edge * photo_rgb
         report = lambda fraction: progress(0.25 + 0.75 * fraction, "refining")  # noqa: E731
-        splats = refined(splats, portrait.camera, target, portrait.matte, trusted, refine, report)
+        splats = refined(splats, portrait.camera, target, portrait.matte, trusted, refine, report, device)
     return assembled(name, portrait, prepared, stance, splats, maps, skin, seen).to(device)
 
 

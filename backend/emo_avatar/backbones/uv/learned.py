@@ -92,6 +92,14 @@ def shipped_network_on(device: torch.device) -> UVNetwork:
     return shipped_network() if device.type == "cpu" else _SHIPPED.on(device)
 
 
+def on_device(network: UVNetwork, device: torch.device | str) -> UVNetwork:
+    """A network or, elsewhere than it is, a copy; of the shipped one always the same."""
+    device = torch.device(device)
+    if network.fixed.device.type == device.type:
+        return network
+    return shipped_network_on(device) if network is shipped_network() else copy.deepcopy(network).to(device)
+
+
 def default_network(head: HeadData) -> UVNetwork | None:
     """The network that avatars on a head are built with; none on heads of another atlas than it was trained on."""
     return shipped_network() if LEARNED_BY_DEFAULT and shares_atlas(head) else None
@@ -162,7 +170,8 @@ def complete(
     places = places_of(prepared, maps, texels.face, texels.barycentric)
     with torch.inference_mode():
         encoded = encode(network, maps, photo_tensor(portrait.rgb / np.float32(255), portrait.matte))
-        said = said_of(network.decode(encoded, torch.zeros(1, len(EMOTIONS)))[0], places)
+        neutral = torch.zeros(1, len(EMOTIONS), device=network.fixed.device)
+        said = said_of(network.decode(encoded, neutral)[0].cpu(), places)
         frames, _, _ = triangle_frames(
             torch.from_numpy(vertices), torch.from_numpy(prepared.head.faces.astype(np.int64))
         )
