@@ -31,7 +31,10 @@ class Backbone:
         if self.name not in BACKBONES:
             raise UserError(f"There is no backbone {self.name!r}; choose one of {', '.join(BACKBONES)}.")
         if self.name == "uv" and self.weights is not None:
-            raise UserError("The backbone uv takes no --weights; they are for lam and lam-s.")
+            raise UserError(
+                "The backbone uv takes no --weights; name them in the environment, for building and playing alike: "
+                "EMO_AVATAR_UV_WEIGHTS=W.safetensors."
+            )
         if self.name == "lam" and self.weights is None:
             raise UserError(
                 "The backbone lam needs the authors' weights: name their LAM-20K model.safetensors with --weights."

@@ -17,6 +17,7 @@ from emo_avatar.backbones.portrait.prepared import prepare_head
 from emo_avatar.backbones.uv import build_avatar, look
 from emo_avatar.backbones.uv.grid import SIZE, grid_of, sample, shares_atlas
 from emo_avatar.backbones.uv.learned import (
+    OTHER_WEIGHTS,
     encode,
     load_network,
     network_of,
@@ -192,6 +193,17 @@ def test_weights_survive_the_file(opinionated, tmp_path: Path):
     read = load_network(path)
     for name, value in opinionated.state_dict().items():
         torch.testing.assert_close(read.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_other_weights_are_named_in_the_environment(opinionated, tmp_path: Path, monkeypatch):
+    path = tmp_path / "mine.safetensors"
+    save_network(opinionated, path, {"steps": "0"})
+    monkeypatch.setenv(OTHER_WEIGHTS, str(path))
+    theirs = shipped_network.__wrapped__()
+    torch.testing.assert_close(theirs.head.weight, opinionated.head.weight, rtol=1e-3, atol=1e-4)
+    path.write_bytes(b"no weights")
+    with pytest.raises(UserError, match=r"mine\.safetensors cannot be read"):
+        shipped_network.__wrapped__()
 
 
 def test_shipped_weights_are_of_this_network():

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -33,6 +34,9 @@ from emo_avatar.motion.timeline import EMOTIONS
 from emo_avatar.tracking.portrait import TrackedPortrait
 
 WEIGHTS_PATH = Path(__file__).with_name("uv.safetensors")
+# Names a file of other weights. They are the program's and not an avatar's: avatar files hold what the network is asked
+# with, not what it said, so that building and playing must ask the same one.
+OTHER_WEIGHTS = "EMO_AVATAR_UV_WEIGHTS"
 LEARNED_BY_DEFAULT = True  # whether avatars are built with it unless asked otherwise
 ATLAS = "atlas"  # in the metadata of the weights: `atlas_fingerprint` of their head
 BACKGROUND = 0.5  # behind the person in the photograph, as the network sees it
@@ -63,10 +67,14 @@ def load_network(path: Path = WEIGHTS_PATH) -> UVNetwork:
     if not path.exists():
         raise UserError(f"There are no weights {path}; train them with: emo-avatar train uv --emotion.")
     network = UVNetwork()
-    with safe_open(path, "pt") as file:
-        weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        if (file.metadata() or {}).get(ATLAS) != atlas_fingerprint(head):
-            raise UserError(f"The weights {path} belong to another atlas than the open head's; train them anew.")
+    try:
+        with safe_open(path, "pt") as file:
+            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            atlas = (file.metadata() or {}).get(ATLAS)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"The weights {path} cannot be read; train them: emo-avatar train uv --emotion.") from error
+    if atlas != atlas_fingerprint(head):
+        raise UserError(f"The weights {path} belong to another atlas than the open head's; train them anew.")
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
@@ -76,8 +84,9 @@ def load_network(path: Path = WEIGHTS_PATH) -> UVNetwork:
 
 @functools.cache
 def shipped_network() -> UVNetwork:
-    """The network that comes with the program."""
-    return load_network()
+    """The network that comes with the program, or the one that `OTHER_WEIGHTS` names."""
+    named = os.environ.get(OTHER_WEIGHTS)
+    return load_network(Path(named) if named else WEIGHTS_PATH)
 
 
 def _copied_to(device: torch.device) -> UVNetwork:
