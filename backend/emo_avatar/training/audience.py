@@ -66,7 +66,12 @@ class Player:
 
 
 def troupe(progress: Callable[[float], None] = lambda fraction: None) -> list[Player]:
-    """Avatars of the people that recipes are learnt from and of invented ones, and the open head."""
+    """Avatars of the people that recipes are learnt from and of invented ones, and the open head.
+
+    Raises:
+        UserError: there is no package to search with.
+    """
+    _cma()  # told before a minute's work rather than after it
     head = open_head()
     photographs = [standard_portraits()[person] for person in PEOPLE]
     portraits: Iterator = (track_portrait(photograph, head) for photograph in photographs)

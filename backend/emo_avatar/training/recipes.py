@@ -10,6 +10,7 @@ back to what their emotions show beside it. At last every recipe is tuned to be 
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -48,6 +49,7 @@ from emo_avatar.training.eye_region import height_rates, heights, with_clear_eye
 Progress = Callable[[float, str], None]
 
 AUDIENCE = ("face-api", "fer")
+LOOKING = 0.1  # share of the work that is done before the first emotion
 
 # EMFACS (Friesen and Ekman 1983) at the apex, A trace to E maximum.
 PROTOTYPES = {
@@ -158,9 +160,8 @@ def learn_recipes(
     ``audience`` names the recognisers that they are tuned for (`training.audience`); nobody: they are not.
     """
     recognisers = [r for r in load_recognisers() if r.name in audience] if audience else []
-    progress(0.0, "gathering people")
-    players = troupe() if recognisers else []
-    progress(0.1, "looking at portraits")
+    players = troupe(lambda done: progress(LOOKING * done, "gathering people")) if recognisers else []
+    progress(LOOKING, "looking at portraits")
     faces = {(p.person, p.emotion): _face_on(p.rgb, f"{p.person}, {p.emotion}") for p in captioned_portraits()}
     people = sorted({person for person, _ in faces})
     synthesis = Synthesis(load_head())
@@ -168,7 +169,8 @@ def learn_recipes(
     worn = [synthesis.displacement(habit) for habit in habits]
     recipes = {}
     for i, emotion in enumerate(EMOTIONS):
-        progress(0.1 + 0.9 * (i + 0.1) / len(EMOTIONS), emotion)
+        share = functools.partial(_share, progress, i, emotion)
+        share(0.0)
         shown, names = [], []
         for caption in CAPTIONS.get(emotion, (emotion,)):
             for person, habit in zip(people, worn, strict=True):
@@ -177,7 +179,7 @@ def learn_recipes(
                 names.append(f"{person} {caption}")
         weights = exaggerated(explain(shown, emotion, synthesis), shown, emotion, synthesis)
         if players:
-            weights = _tuned(weights, emotion, players, recognisers)
+            weights = _tuned(weights, emotion, players, recognisers, share)
         recipes[emotion] = styles(weights, names)
     document = {
         "version": RECIPES_VERSION,
@@ -188,14 +190,22 @@ def learn_recipes(
     write_text(output, json.dumps(document, indent=1) + "\n")
 
 
+def _share(progress: Progress, emotion: int, name: str, done: float) -> None:
+    progress(LOOKING + (1 - LOOKING) * (emotion + done) / len(EMOTIONS), name)
+
+
 def _tuned(
-    weights: np.ndarray, emotion: str, players: list[Player], recognisers: list[Recogniser]
+    weights: np.ndarray,
+    emotion: str,
+    players: list[Player],
+    recognisers: list[Recogniser],
+    progress: Callable[[float], None],
 ) -> np.ndarray:  # [N, 52] -> [N, 52]
     """All styles moved as their mean is moved when an audience is to understand it."""
     stems, units = symmetric_units()
     of_units = units.T / units.sum(1)  # [52, S]
     mean, most = weights.mean(0) @ of_units, most_of(stems)
-    after = tuned(mean, emotion, prototype(emotion, units), stems, units, most, players, recognisers)
+    after = tuned(mean, emotion, prototype(emotion, units), stems, units, most, players, recognisers, progress)
     return np.clip(weights @ of_units + after - mean, 0, np.maximum(most, mean)) @ units
 
 

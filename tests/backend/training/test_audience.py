@@ -92,7 +92,7 @@ def test_no_face_is_an_emotion_unread():
     assert judgement(blank, np.zeros(52), EMOTION, 0.0, [Reader()]) == UNREAD
 
 
-def test_without_the_search_s_package_one_is_told_how_to_get_it(face, whole_pictures, monkeypatch):
+def test_without_the_search_s_package_one_is_told_how_to_get_it_at_once(monkeypatch):
     monkeypatch.setitem(sys.modules, "cma", None)
     with pytest.raises(UserError, match=r"pip install .cma>=4., or leave it out with --untuned"):
-        tune([player(face, JAW, 0.4)])
+        audience.troupe()
