@@ -9,11 +9,12 @@ import functools
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from emo_avatar import assets
 from emo_avatar.tracking.crop import CROP_SIZE, PortraitCrop
+from emo_avatar.tracking.topology import FACE_OVAL
 
 # MODNet sees detail at the crop's own size and judges better what is a person at half of it: bright things behind a
 # head (a flag's star above a cap) are in the fine matte only. Both must agree, up to the width of a strand of hair.
@@ -22,6 +23,8 @@ SOLID, TRACE = 0.5, 0.04  # matte values that are surely person, and that are at
 BEHIND_REACH, PERSON_REACH = 24.0, 6.0  # px, over which the colours behind a gap and around it are taken
 BEHIND_RATIO = 0.5  # of the distance to the person's colours, within which a colour is the background's
 FACE_REACH = 0.33  # of the face's size, around its middle: there are no gaps in a face
+FACE_INSET = 4.0  # px from the outline of the landmarks, which errs, to where a face surely begins, and as many to fade
+FACE_LOST = 0.15  # share of a face without which a matte has failed
 HOLE_AREA = 400  # px; larger gaps in the matte are background seen through (an arm akimbo, a loop of hair)
 # In larger sides of the box around a face's landmarks: radius of a head with its hair, half the width of shoulders.
 HEAD_REACH, SHOULDER_REACH = 0.75, 1.5
@@ -39,9 +42,18 @@ def coarse_matte(crop: PortraitCrop) -> np.ndarray:  # [512, 512] float32, 0 to 
     return _modnet(crop.rgb, COARSE_SIZE)
 
 
-def cleaned_matte(crop: PortraitCrop, fine: np.ndarray, coarse: np.ndarray) -> np.ndarray:  # [512, 512] float32
-    """Opacity of the person whose face the crop is about; 0 beyond the photo's edges and on other people's heads."""
+def cleaned_matte(
+    crop: PortraitCrop, fine: np.ndarray, coarse: np.ndarray, points: np.ndarray
+) -> np.ndarray:  # [512, 512] float32
+    """Opacity of the person whose face the crop is about; 0 beyond the photo's edges and on other people's heads.
+
+    ``points [478, 2]`` are the face's landmarks: a pale face before a bright wall is a person, too.
+    """
+    face = _face(points)
+    if (fine[face == 1] < SOLID).sum() > FACE_LOST * (face == 1).sum():
+        fine = np.maximum(fine, coarse)  # what loses a face loses the hair around it, too
     matte = np.where(ndimage.binary_dilation(coarse > SOLID, _disc(AGREEMENT_REACH)), fine, 0.0)
+    matte = np.maximum(matte, face)
     matte = np.where(crop.inside & ~_others(crop), matte, 0.0)
     matte = _connected(matte, crop.centre)
     return _without_holes(matte, crop).astype(np.float32)
@@ -65,6 +77,14 @@ def _modnet(rgb: np.ndarray, size: int) -> np.ndarray:  # [512, 512] float32
     if size != CROP_SIZE:
         matte = np.asarray(Image.fromarray(matte).resize((CROP_SIZE, CROP_SIZE), Image.Resampling.BILINEAR))
     return matte
+
+
+def _face(points: np.ndarray) -> np.ndarray:  # [478, 2] px -> [512, 512]
+    """1 well inside the outline of a face, fading to 0 towards it."""
+    drawing = Image.new("L", (CROP_SIZE, CROP_SIZE))
+    ImageDraw.Draw(drawing).polygon([(float(x), float(y)) for x, y in points[list(FACE_OVAL), :2]], fill=255)
+    inset = ndimage.distance_transform_edt(np.asarray(drawing) > 0)
+    return np.clip((inset - FACE_INSET) / FACE_INSET, 0, 1)
 
 
 def _disc(radius: int) -> np.ndarray:

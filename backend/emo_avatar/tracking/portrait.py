@@ -69,7 +69,7 @@ def track_portrait(source: ImageSource, head: HeadData | None = None) -> Tracked
         notes = (*crop.notes, *border_notes(crop, face), *pose_notes(fit.R), *doubt_notes(face))
         offset = residual_offset(head, model, fit, CROP_SIZE)
         coarse = coarse_matte(crop)
-    person = cleaned_matte(crop, fine.result(), coarse)
+    person = cleaned_matte(crop, fine.result(), coarse, face.points)
     tracked = _assemble(head, crop, face, fit, offset, person, (*notes, *hair_notes(crop, person)))
     check_error(tracked.landmark_error)
     return tracked
