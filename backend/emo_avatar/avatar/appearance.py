@@ -35,7 +35,9 @@ class SkinAppearance:
     stretch_limit: np.ndarray  # [F] float32, by what factor the photo's pixels bear to be stretched or squeezed
     barycentric: np.ndarray  # [N, 3] float32, where over its triangle each Gaussian lies
     folds: np.ndarray  # [N, 3] uint8, how deep skin folds there: level, upright and slanted folds
-    detail: np.ndarray  # [N] how readily Gaussians fade when the surface around them is distorted; 1: at its limit
+    # [N] how readily Gaussians fade when the surface around them is distorted. 1: at its limit; more: it shows the dark
+    # between the lips; 0: never; less: never, and it is a pixel of the photo inside the mouth
+    detail: np.ndarray
     # [N, 4] int8, in hundredths: the log of what the folds of the photo's own expression do to each colour, and how far
     # that was measured; None: nowhere, and it is assumed
     unfolding: np.ndarray | None = None

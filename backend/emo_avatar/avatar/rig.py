@@ -14,6 +14,7 @@ from emo_avatar.avatar.appearance import SkinAppearance, SkinModulator
 from emo_avatar.avatar.binding import Footing, pose, pose_frames
 from emo_avatar.avatar.gaussians import Gaussians
 from emo_avatar.avatar.head_arrays import head_from_arrays, head_to_arrays
+from emo_avatar.avatar.mouth import Mouth, MouthModulator
 from emo_avatar.devices import PerDevice
 from emo_avatar.head.data import JOINTS, N_SHAPE, HeadData
 from emo_avatar.head.model import HeadModel, HeadOutput
@@ -129,6 +130,12 @@ class FlameRig:
         return SkinModulator(self.appearance, self.head.faces, self.binding)
 
     @cached_property
+    def _mouth(self) -> MouthModulator | None:
+        """None for a head without one, and for Gaussians whose looks under an emotion a network has learnt."""
+        mouth = Mouth.of(self.head) if self.appearance.shaded.any() else None
+        return None if mouth is None else MouthModulator(mouth, self.appearance, self.head.faces, self.binding)
+
+    @cached_property
     def _binding(self) -> PerDevice[torch.Tensor]:  # [N] int64
         return PerDevice(torch.from_numpy(self.binding.astype(np.int64)).to)
 
@@ -154,10 +161,13 @@ class FlameRig:
         if device.type == "cpu":  # frame by frame, by kernels
             for vertices, transforms in zip(output.vertices, output.joint_transforms, strict=True):
                 unturned = _unturned(vertices, transforms[NECK])
-                yield pose(self._modulator(canonical, unturned), binding, vertices, faces, footing)
+                lit = self._modulator(canonical, unturned)
+                lit = lit if self._mouth is None else self._mouth(lit, unturned)
+                yield pose(lit, binding, vertices, faces, footing)
             return
         unturned = _unturned(output.vertices, output.joint_transforms[:, NECK])
         coloured = self._modulator.frames(canonical, unturned)
+        coloured = coloured if self._mouth is None else self._mouth.frames(*coloured, unturned)
         with torch.no_grad():
             posed = pose_frames(canonical, binding, output.vertices, faces, footing)
         for arrays in zip(*posed, *coloured, strict=True):

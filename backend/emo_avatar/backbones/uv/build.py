@@ -12,6 +12,7 @@ from emo_avatar.avatar.appearance import SkinAppearance, SkinModulator
 from emo_avatar.avatar.avatar import Avatar, Framing, SourcePhoto
 from emo_avatar.avatar.binding import Footing, bind, pose
 from emo_avatar.avatar.gaussians import Gaussians
+from emo_avatar.avatar.mouth import Mouth, MouthModulator
 from emo_avatar.avatar.rig import FlameRig
 from emo_avatar.backbones.framing import framing_of
 from emo_avatar.backbones.portrait.foreground import clean_foreground
@@ -41,6 +42,7 @@ EDGE_TRUTH = 0.4
 # By what factor a pixel of the photo may be drawn out or pressed until it says nothing any more: less on lids, and less
 # where it shows the dark between the lips.
 LID_STRETCH, GAP_STRETCH, SKIN_STRETCH = 1.45, 1.45, 2.6
+IN_MOUTH = -1.0  # `SkinAppearance.detail` of the photo's teeth
 LID_ROUNDS, LID_REACH = 2, 3.0  # of smoothing, and the factor after it, that lay the lids' crease up to under the brow
 NEUTRAL_SIZE = 320  # pixels of the pictures that the neutral face is judged on
 
@@ -78,7 +80,11 @@ def build_avatar(
         edge = np.where(portrait.matte > 0.5, EDGE_TRUTH, 0)[..., None]
         target = (1 - edge) * rgb + edge * photo_rgb
         report = lambda fraction: progress(0.25 + 0.75 * fraction, "refining")  # noqa: E731
-        splats = refined(splats, portrait.camera, target, portrait.matte, trusted, refine, report, device)
+        # What is inside the mouth is led to the photograph in its light, and kept in full light.
+        light = _light_in_photo(prepared, splats, skin)
+        shown = replace(splats, rgb=light * splats.rgb)
+        shown = refined(shown, portrait.camera, target, portrait.matte, trusted, refine, report, device)
+        splats = replace(shown, rgb=shown.rgb / light)
     return assembled(name, portrait, prepared, stance, splats, maps, skin, seen).to(device)
 
 
@@ -135,6 +141,14 @@ def _unfolding(
     return unfolding_of(prepared, splats, seen, marks, portrait.camera)
 
 
+def _light_in_photo(prepared: PreparedHead, splats: Splats, skin: SkinAppearance) -> np.ndarray:  # [N, 3]
+    """What the lips leave of the light on each Gaussian in the photo."""
+    mouth = Mouth.of(prepared.head)
+    if mouth is None:
+        return np.ones((len(splats), 3), np.float32)
+    return MouthModulator(mouth, skin, prepared.head.faces, splats.face).gain_in_photo
+
+
 def _bound(prepared: PreparedHead, stance: Stance, splats: Splats) -> Gaussians:
     """The Gaussians in the frames of the triangles that they lie on in the photo."""
     faces, binding = torch.from_numpy(prepared.head.faces), torch.from_numpy(splats.face)
@@ -145,6 +159,7 @@ def _skin(prepared: PreparedHead, stance: Stance, splats: Splats) -> SkinAppeara
     weights = closest_barycentric(splats.means, stance.vertices[prepared.head.faces[splats.face]])
     detail = np.isin(splats.layer, (Layer.DETAIL, Layer.LASH)).astype(np.float32)
     detail[splats.layer == Layer.GAP] = SKIN_STRETCH / GAP_STRETCH
+    detail[(splats.layer == Layer.SHEET) & prepared.interior[splats.face]] = IN_MOUTH
     return skin_of(prepared, stance.neutral, stance.unturned, splats.face, weights, detail)
 
 

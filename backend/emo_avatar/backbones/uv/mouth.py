@@ -31,16 +31,23 @@ WHITE_SKIN = (
 )
 LIGHT_RANGE = (0.75, 1.1)
 GREY_SKIN, COLOURED_SKIN = 0.02, 0.10  # red over blue: in a photo without colours the mouth has none, either
-# Metres from the lips over which light falls to 1 / e; wet enamel and a tongue that lies up catch more of it.
-FALL, TEETH_FALL, TONGUE_FALL = 0.020, 0.070, 0.040
+# Metres from the lips over which light falls to 1 / e in a mouth that stands open; what the lips keep off is added when
+# they move (`emo_avatar.avatar.mouth`). Wet enamel and a tongue that lies up catch more of it.
+FALL, TEETH_FALL, TONGUE_FALL = 0.020, 0.200, 0.040
 GUM_REDNESS = 0.15  # of red over green from which the paint of a dental arch is gum
 # How dark it is where neighbouring teeth meet, and metres from there over which it is; likewise under the gum's edge.
-CREVICE, CREVICE_REACH, GUM_SHADE, NECK = 0.70, 0.0010, 0.25, 0.0025
+CREVICE, CREVICE_REACH, GUM_SHADE, NECK = 0.60, 0.0008, 0.25, 0.0025
 ARCH_FALL = 0.020  # metres behind the incisors over which the cheeks leave 1 / e of the light
-LOWER_LIGHT = 0.85  # lower teeth stand in the shade of the upper ones
+LOWER_LIGHT = 0.55  # lower teeth stand in the shade of the upper ones, and lean back under the light
+CROWN = 0.0030  # metres by which teeth are taller than those of the mesh: a smile shows little gum
 BLUSH = np.array([1.0, 1.4, 1.5])  # exponents of light in the mouth, which comes back from red walls
 WET, WET_SHADE = 0.0035, 0.65  # metres inside the lips that still have their colour, a little darker
-CORNER, GAP_BRIGHTNESS = 0.012, 0.8  # metres from a corner of the mouth, and of the lips' brightness
+# The dark between lips: metres from a corner of the mouth and, where they touch, from the line between them, and of the
+# lips' brightness, which is less where the landmarks do not expect it.
+CORNER, SEAM, GAP_BRIGHTNESS, ANYWHERE = 0.012, 0.0025, 0.8, 0.65
+# It goes on beside the corners: metres from one of them, and from where to tell how bright skin is there; of that.
+BESIDE_CORNER, AROUND_CORNER, SHADE_OF_CORNER = 0.005, 0.012, 0.75
+MIDDLE, TOUCHING = (13, 14), 0.04  # of the inner lips; widths of the mouth by which lips that touch may be apart
 OPEN = 0.03  # least area inside the lips, of the squared width of the mouth, for a mouth to count as open
 TOOTH_BRIGHTNESS = 0.6  # of the skin's: darker pixels between the lips are gaps, tongue or cavity
 BEFORE_TONGUE = 0.0005  # metres
@@ -64,8 +71,29 @@ def lip_gap(
 
 def mark_gap(details: Splats, prepared: PreparedHead, landmarks: np.ndarray) -> Splats:  # [478, 3] metres
     """Know the pixels that show the dark between the lips, which is gone as soon as they part."""
-    gap = lip_gap(prepared, details.face, details.means, details.rgb, landmarks) & (details.layer == Layer.DETAIL)
-    return replace(details, layer=np.where(gap, Layer.GAP, details.layer).astype(np.int8))
+    gap = lip_gap(prepared, details.face, details.means, details.rgb, landmarks)
+    gap |= _closed_line(prepared, details, landmarks)
+    return replace(details, layer=np.where(gap & (details.layer == Layer.DETAIL), Layer.GAP, details.layer))
+
+
+def _closed_line(prepared: PreparedHead, details: Splats, landmarks: np.ndarray) -> np.ndarray:  # [N] bool
+    """Which pixels show the line between lips that touch, all along it and on beside the corners."""
+    lips = (prepared.on_face["lips"] & prepared.outer)[details.face]
+    corners, (upper, lower) = landmarks[list(MOUTH_CORNERS)], landmarks[list(MIDDLE)]
+    if not lips.any() or np.linalg.norm(upper - lower) > TOUCHING * np.linalg.norm(corners[0] - corners[1]):
+        return np.zeros(len(details), bool)
+    brightness, outline = details.rgb.mean(1), landmarks[list(INNER_LIPS)]
+    t = np.linspace(0, 1, 9)[:-1, None, None]
+    line = ((1 - t) * outline + t * np.roll(outline, -1, axis=0)).reshape(-1, 3)
+    near = distance_to(line, details.means) < SEAM
+    dark = brightness < np.where(near, GAP_BRIGHTNESS, ANYWHERE) * np.median(brightness[lips])
+    to_corner = distance_to(corners, details.means)
+    skin = (prepared.on_face["face"] & prepared.outer)[details.face] & ~lips & (to_corner < AROUND_CORNER)
+    beside = skin & (to_corner < BESIDE_CORNER)
+    if beside.any():
+        beside &= brightness < SHADE_OF_CORNER * np.median(brightness[skin])
+    gap: np.ndarray = (lips & dark) | beside
+    return gap
 
 
 def visible_teeth(rgb: np.ndarray, landmarks: np.ndarray, skin: np.ndarray) -> np.ndarray:  # [H, W] bool
@@ -172,8 +200,10 @@ def tooth_colours(prepared: PreparedHead, own: np.ndarray, painted: np.ndarray) 
     tooth = piece[faces[texels.face[own], 0]]
     rest = texels.rest[own]
     nearest, order = cKDTree(rest[~gum]).query(rest, CROWDED)
-    other = tooth[~gum][order] != tooth[:, None]
+    other = tooth[~gum][order] != tooth[~gum][order[:, 0], None]
     to_tooth = np.where(other, nearest, np.inf).min(1)
+    to_tooth = np.sqrt(np.maximum(to_tooth**2 - nearest[:, 0] ** 2, 0))  # along the arch
+    gum &= nearest[:, 0] > CROWN
     to_gum = cKDTree(rest[gum]).query(rest)[0] if gum.any() else np.full(len(own), np.inf)
     neck = np.exp(-to_gum / NECK)[:, None]
     enamel = (1 - neck) * ENAMEL + neck * DENTINE
