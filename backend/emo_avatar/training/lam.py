@@ -42,7 +42,7 @@ Progress = Callable[[float, str], None]
 LEARNING_RATE, EMA = 1e-3, 0.995
 PEOPLE, STEPS = 400, 3200
 # Weights of the loss' terms
-PHOTOMETRIC, GRADIENT, MASK, OFFSET, COLOUR, EMOTION = 5.0, 0.3, 1.0, 0.1, 0.5, 6.0
+PHOTOMETRIC, GRADIENT, MASK, OFFSET, COLOUR, EMOTION = 5.0, 0.3, 2.0, 0.1, 1.0, 6.0
 LONGEST_FREE_OFFSET = 0.03  # metres of offset that cost nothing
 FACING, DEPTH_SLACK = 0.35, 0.002  # cosine from which a photograph tells a place's colour; metres it may lie behind
 ROBUST = 0.05  # of a colour, from which errors count linearly

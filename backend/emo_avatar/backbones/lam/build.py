@@ -17,14 +17,16 @@ from emo_avatar.avatar.gaussians import SH_C0, Gaussians, sh_from_rgb
 from emo_avatar.avatar.rig import FlameRig
 from emo_avatar.backbones.framing import framing_of
 from emo_avatar.backbones.lam.checkpoint import WEIGHTS_PATH, Loaded
+from emo_avatar.backbones.lam.complexion import evened
 from emo_avatar.backbones.lam.evidence import evidence_of
+from emo_avatar.backbones.lam.fine import between, fine_splats, fine_surface, trust_in
 from emo_avatar.backbones.lam.growth import Ground
 from emo_avatar.backbones.lam.look import LamLook
 from emo_avatar.backbones.lam.model import Lam
 from emo_avatar.backbones.lam.observe import observe
 from emo_avatar.backbones.lam.points import PointGaussians
 from emo_avatar.backbones.lam.query import queries
-from emo_avatar.backbones.lam.sites import sites_of
+from emo_avatar.backbones.lam.sites import Sites, sites_of
 from emo_avatar.backbones.portrait.foreground import clean_foreground
 from emo_avatar.backbones.portrait.neutralise import neutral_correction
 from emo_avatar.backbones.portrait.prepared import prepare_head
@@ -44,6 +46,7 @@ SOLID = 0.1  # opacity; LAM's skin is made of many translucent layers
 ABOVE_TRUST = 0.3  # in what the photograph shows of Gaussians above scalp and neck
 EAR_TRUST = 0.3
 HAZE = 0.06  # opacity below which a Gaussian is left out: remains of what training has dissolved
+LARGEST, OF_SPACING = 0.006, 0.5  # metres, or of the distance to its neighbours: as large a soft Gaussian may be
 FREE = 0.6  # trust from which refinement may change more of a Gaussian than its colour
 NEUTRAL_SIZE, GREY = 320, (0.5, 0.5, 0.5)  # of the pictures that the neutral face is judged on
 NEVER = 1e6  # a limit on distortion that nothing reaches
@@ -68,7 +71,7 @@ def build_lam(
     model = (copy.deepcopy(loaded.model) if shipped else loaded.model).to(device)
     progress(0.0, "looking at the photo")
     made = (_published if model.config.growth is None else _grown)(portrait, head, model)
-    if made.trusted is not None and refine:
+    if made.shown is not None and refine:
         report = lambda fraction: progress(0.3 + 0.6 * fraction, "refining")  # noqa: E731
         made = _refined(made, portrait, head, refine, report, device)
     stance, face = made.stance, made.face
@@ -104,7 +107,26 @@ class _Made:
     gaussians: Gaussians
     face: np.ndarray  # [N] int32 triangle of each
     tokens: np.ndarray | None = None  # [M, width] of the picture
-    trusted: np.ndarray | None = None  # [N] how far the photograph may change each
+    shown: _Shown | None = None  # where a refinement to the photograph can follow
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """What the photograph shows of the places of N Gaussians."""
+
+    sites: Sites
+    seen: np.ndarray  # [N] in [0, 1] how well
+    trusted: np.ndarray  # [N] in [0, 1] how far it may change each
+    soft: np.ndarray  # [N] bool, those of hair and clothes
+
+    @classmethod
+    def of(cls, seen: np.ndarray, sites: Sites, head: HeadData) -> _Shown:  # [N]
+        # Above the skin a photograph shows hair and clothes, if not so surely those of one height.
+        # What an ear hides of itself, and hair of it, one mesh for all does not know.
+        trusted = seen**2 * np.where(sites.height > 0, ABOVE_TRUST, 1)
+        trusted *= np.where(head.regions["ears"][sites.corners].any(1), EAR_TRUST, 1)
+        soft = (sites.height > 0) | head.regions["scalp"][sites.corners].all(1)
+        return cls(sites, seen, trusted.astype(np.float32), soft)
 
 
 def _published(portrait: TrackedPortrait, head: HeadData, model: Lam) -> _Made:
@@ -134,11 +156,8 @@ def _grown(portrait: TrackedPortrait, head: HeadData, model: Lam) -> _Made:
         out = model.grow(tokens, seen, Ground.of(sites, device), weights)
         gaussians = gaussians_of(out, seen.points[0], 0).to("cpu")
         gaussians = replace(gaussians, opacities=torch.where(gaussians.opacities > HAZE, gaussians.opacities, 0.0))
-    # Above the skin a photograph shows hair and clothes, if not so surely those of one height.
-    # What an ear hides of itself, and hair of it, one mesh for all does not know.
-    trusted = seen.seen[0].cpu().numpy() ** 2 * np.where(sites.height > 0, ABOVE_TRUST, 1)
-    trusted *= np.where(head.regions["ears"][sites.corners].any(1), EAR_TRUST, 1)
-    return _Made(stance, gaussians, sites.face, tokens[0].cpu().numpy(), trusted.astype(np.float32))
+    shown = _Shown.of(seen.seen[0].cpu().numpy(), sites, head)
+    return _Made(stance, gaussians, sites.face, tokens[0].cpu().numpy(), shown)
 
 
 def _refined(
@@ -149,18 +168,29 @@ def _refined(
     progress: Callable[[float], None],
     device: torch.device | str,
 ) -> _Made:
-    """The same Gaussians, led to look like the photograph where it shows them."""
-    assert made.trusted is not None
+    """The same Gaussians and the photograph's own pixels, led to look like it together."""
+    assert made.shown is not None
+    shown, count = made.shown, len(made.face)
     faces, binding = (torch.from_numpy(a.astype(np.int64)) for a in (head.faces, made.face))
     resting, posed = (torch.from_numpy(a) for a in (made.stance.neutral, made.stance.vertices))
     world = pose(bind(made.gaussians, binding, resting, faces), binding, posed, faces)
     rgb = (SH_C0 * world.sh[:, 0] + 0.5).numpy()
-    layer = np.where(made.trusted > FREE, Layer.DETAIL, Layer.TEXEL).astype(np.int8)
+    prepared = prepare_head(head)
+    clean = clean_foreground(portrait.rgb / np.float32(255), portrait.matte)
+    vertices, camera, matte = made.stance.vertices, portrait.camera, portrait.matte
+    surface = fine_surface(world, prepared, vertices, camera, matte)
+    world = between(world, surface, shown.soft, np.maximum(LARGEST, OF_SPACING * shown.sites.spacing))
+    layer = np.where(shown.trusted > FREE, Layer.DETAIL, Layer.TEXEL).astype(np.int8)
     means, quats, scales, opacities = (x.numpy() for x in (world.means, world.quats, world.scales, world.opacities))
     splats = Splats(made.face, means, quats, scales, opacities, rgb, layer)
-    clean = clean_foreground(portrait.rgb / np.float32(255), portrait.matte)
-    done = refined(splats, portrait.camera, clean, portrait.matte, made.trusted, steps, progress, device)
-    return replace(made, gaussians=pose(bind(done.gaussians(), binding, posed, faces), binding, resting, faces))
+    fine = fine_splats(surface, clean, matte, prepared)
+    splats, trusted = Splats.join([splats, fine]), np.concatenate([shown.trusted, trust_in(fine)])
+    done = refined(splats, camera, clean, matte, trusted, steps, progress, device)
+    evener = evened(done.rgb[:count], shown.seen, shown.sites, head)
+    done = replace(done, rgb=np.concatenate([evener, done.rgb[count:]]))
+    binding = torch.from_numpy(splats.face.astype(np.int64))
+    gaussians = pose(bind(done.gaussians(), binding, posed, faces), binding, resting, faces)
+    return replace(made, gaussians=gaussians, face=splats.face)
 
 
 def network_image(rgb: np.ndarray, matte: np.ndarray, size: int) -> torch.Tensor:  # [H, W, 3], [H, W] in [0, 1]

@@ -70,7 +70,7 @@ SMALL = LamConfig(
     heads=4,
     decoder=128,
     subdivisions=0,
-    max_scale=0.015,
+    max_scale=0.008,
     emotion_tokens=16,
     growth=GrowthConfig(asked=256, width=64, layers=2),
 )

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from emo_avatar.avatar.avatar import SourcePhoto
 from emo_avatar.avatar.gaussians import Gaussians, sh_from_rgb
@@ -50,6 +51,8 @@ class LamLook:
         sh = gaussians.sh
         for emotion in np.flatnonzero(weights):
             half, full = self._changes(int(emotion), sh.device)
+            # Pixels of the photograph, which come after what the network made, show hair and clothes.
+            half, full = (F.pad(x, (0, 0, 0, 0, 0, len(sh) - len(x))) for x in (half, full))
             w = float(weights[emotion])
             sh = sh + (2 * w * half if w <= 0.5 else half + (2 * w - 1) * (full - half))
         return replace(gaussians, sh=sh)
