@@ -19,17 +19,10 @@ YOUNG, OLD = 0.6, 1.45
 # way, standard deviation in millimetres; on the forehead, where it slides from the brows to the hairline, up and down.
 REACH, REACH_ON_FOREHEAD = 6.0, 19.0
 # What is shortened over a longer way folds sooner, by place
-READY = (3.2, 1.1, 1.2, 1.6, 2.0, 2.3, 1.2, 2.6)
-SHARE = (
-    0.9,
-    1.1,
-    1.4,
-    1.2,
-    1.5,
-    1.5,
-    1.1,
-    1.0,
-)  # of the depth, by place: folds over fat are deeper than those over bone
+READY = (3.2, 1.5, 1.2, 1.6, 2.4, 2.3, 1.2, 2.6)
+# Of the depth, by place: folds over fat are deeper than those over bone, and two muscles pull between the brows
+SHARE = (1.1, 1.8, 1.4, 1.2, 1.9, 1.6, 1.1, 1.1)
+DEEPEST = 1.9  # of which no light comes out any more
 STAYING = (0.55, 0.50, 0.65, 0.60, 0.15, 0.75, 0.65, 0.20)  # by place
 
 
@@ -45,7 +38,8 @@ class Folds:
         """How far the folds are drawn where skin is shortened, by their run (`render.strain.shortening`)."""
         drawn = self.gain[:, None] * fold_depth(self.ready[:, None] * (sheet() @ shortened))
         # A line that is there already deepens sooner, and never gets shallower.
-        return np.maximum(drawn, self.resting[:, None]) + 0.25 * np.minimum(drawn, self.resting[:, None])
+        depth = np.maximum(drawn, self.resting[:, None]) + 0.25 * np.minimum(drawn, self.resting[:, None])
+        return np.minimum(depth, DEEPEST)
 
 
 def draw_folds(rng: np.random.Generator, age: float) -> Folds:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from emo_avatar.avatar.binding import triangle_frames
@@ -49,6 +50,7 @@ LEARNING_RATE, EMA = 7e-4, 0.995
 PHOTOMETRIC, GRADIENT, MASK, RESTRAINT, COMPLETION, EMOTION = 10.0, 0.5, 1.0, 1e-3, 1.0, 5.0
 ROBUST = 0.05  # log colour, from which errors count linearly: texels beside edges are taken for their neighbours
 LARGEST = 0.5  # log colour, to which what emotion adds is taken into the mean: what is more was seen wrongly
+BROAD = 6.0  # cells (6 mm) of smoothing of the maps: what is finer are folds, which the moving mesh and people have
 FEWEST = 3.0  # times that a place must have been seen under an emotion, for a mean to be known there
 
 
@@ -156,6 +158,7 @@ def mean_response(lessons: Iterable[UVBatch]) -> np.ndarray:  # [6, 3, R, R] flo
     texel = grid_of(prepared).texel
     total, often = (x[:, texel] + x[:, texel[:, ::-1]] for x in (total, often))
     mean = np.where(often >= FEWEST, total / np.maximum(often, FEWEST), 0)
+    mean = ndimage.gaussian_filter(mean, (0, BROAD, BROAD, 0))
     return np.arctanh(np.clip(mean, -LARGEST, LARGEST) / GAIN).transpose(0, 3, 1, 2).astype(np.float32)
 
 
