@@ -42,12 +42,14 @@ def refined(
     steps: int,
     progress: Callable[[float], None],
     device: torch.device | str = "cpu",
+    most_opaque: np.ndarray | None = None,  # [N] in [0, 1], how opaque each Gaussian may become
 ) -> Splats:
     """Optimise ``splats`` to show ``rgb`` under ``alpha`` from ``camera``. Calls ``progress`` with a fraction."""
     tensor = lambda a: torch.from_numpy(np.array(a, np.float32, order="C")).to(device)  # noqa: E731
     quats, shown = tensor(splats.quats), tensor(rgb * alpha[..., None])
     matte = tensor(alpha)
     opacity = tensor(splats.opacities).clamp(*OPACITY_RANGE)
+    ceiling = torch.ones_like(opacity) if most_opaque is None else torch.maximum(tensor(most_opaque), opacity)
     start = {
         "rgb": tensor(splats.rgb),
         "log_scales": tensor(splats.scales).log(),
@@ -66,6 +68,7 @@ def refined(
     bounds = {
         "rgb": ((start["rgb"] - reach).clamp_min(COLOUR_RANGE[0]), (start["rgb"] + reach).clamp_max(COLOUR_RANGE[1])),
         "log_scales": tuple(start["log_scales"] + d for d in SCALE_RANGE),
+        "opacity_logits": (torch.full_like(opacity, -torch.inf), torch.logit(ceiling)),
         "means": tuple(start["means"] + d for d in (-MEAN_RANGE, MEAN_RANGE)),
     }
     now = {name: value.clone().requires_grad_() for name, value in start.items()}

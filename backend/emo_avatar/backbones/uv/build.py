@@ -29,7 +29,7 @@ from emo_avatar.backbones.uv.learned import complete, on_device, places_of
 from emo_avatar.backbones.uv.look import UVLook
 from emo_avatar.backbones.uv.maps import fold_depth
 from emo_avatar.backbones.uv.network import UVNetwork
-from emo_avatar.backbones.uv.project import outlined, project
+from emo_avatar.backbones.uv.project import most_opaque, outlined, project
 from emo_avatar.backbones.uv.unfolding import marks_in_photo, unfolding_of
 from emo_avatar.head.data import HeadData
 from emo_avatar.render.rasterize import rasterize
@@ -83,7 +83,8 @@ def build_avatar(
         # What is inside the mouth is led to the photograph in its light, and kept in full light.
         light = _light_in_photo(prepared, splats, skin)
         shown = replace(splats, rgb=light * splats.rgb)
-        shown = refined(shown, portrait.camera, target, portrait.matte, trusted, refine, report, device)
+        ceiling, matte = most_opaque(splats, prepared), portrait.matte
+        shown = refined(shown, portrait.camera, target, matte, trusted, refine, report, device, ceiling)
         splats = replace(shown, rgb=shown.rgb / light)
     return assembled(name, portrait, prepared, stance, splats, maps, skin, seen).to(device)
 

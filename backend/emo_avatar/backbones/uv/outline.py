@@ -7,14 +7,18 @@ collar, background) would be seen from the side.
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, median_filter
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d, median_filter
 
+from emo_avatar.backbones.portrait.masks import polygon_mask
 from emo_avatar.backbones.portrait.view import MeshView, sample, smooth_over_mesh
 from emo_avatar.backbones.uv.rays import DIRECTIONS, outermost, unit, walk
 from emo_avatar.head.data import HeadData
+from emo_avatar.tracking.topology import FACE_OVAL
 
 GAP = 1  # pixels of something else that a ray may cross
 OUTLINE_REACH = (-0.012, 0.008)  # metres that the outline of a face may be moved in and out
+BESIDE_OVAL = 0.003  # metres that it may be moved away from the landmarks' oval
+BESIDE_EARS = 4  # degrees
 OUTLINE_FROM = 0.80  # share of the radius from which vertices follow the outline
 SHRINK = 15.0  # pixels that a vertex outside of the matte may be pulled in
 NECK_REACH = 0.012  # metres that the sides of the neck may be moved out
@@ -24,6 +28,7 @@ def fit_outline(
     view: MeshView,
     skin: np.ndarray,  # [H, W] in [0, 1], pixels that show skin
     inside: np.ndarray,  # [2, H, W] row and column of the nearest pixel that shows the person
+    landmarks: np.ndarray,  # [478, 2] px
     head: HeadData,
     smoothing: float,
 ) -> np.ndarray:  # [V, 3]
@@ -37,7 +42,14 @@ def fit_outline(
     reach = walk(skin, centre_px, radius + OUTLINE_REACH[0] / metres, GAP)
     # Where the neck or the scalp goes on behind the outline there is skin beyond it, and nothing to correct.
     beyond = sample(view.covered.astype(float), centre_px + unit(DIRECTIONS) * (radius + 3)[:, None]) > 0.5
-    error = np.where(beyond, 0, np.clip((reach - radius) * metres, *OUTLINE_REACH))
+    # Between a cheek and an ear skin goes on, or hair and shadow interrupt it: neither is the outline.
+    ear = outermost(view.covered & head.regions["ears"][head.faces].all(1)[view.fragments.face], centre_px) > 1
+    at_ear = maximum_filter1d(ear, 2 * BESIDE_EARS + 1, mode="wrap")
+    error = np.where(beyond | at_ear, 0, np.clip((reach - radius) * metres, *OUTLINE_REACH))
+    # A beard ends skin as hair beside a jaw does, and a long lobe goes on with it; landmarks know where the jaw is.
+    oval = outermost(polygon_mask(skin.shape, landmarks[list(FACE_OVAL)]), centre_px)
+    to_oval = (oval - radius) * metres
+    error = np.clip(error, np.minimum(to_oval - BESIDE_OVAL, 0), np.maximum(to_oval + BESIDE_OVAL, 0))
     error = gaussian_filter1d(median_filter(error, size=5, mode="wrap"), smoothing, mode="wrap")
 
     offset = view.camera.project(view.vertices)[0] - centre_px

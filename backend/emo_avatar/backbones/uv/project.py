@@ -24,6 +24,7 @@ from emo_avatar.tracking.portrait import TrackedPortrait
 OUTLINE_SMOOTHING = (3.0, 2.0, 1.2, 1.2)  # degrees; each round corrects what smoothing left of the one before
 LEAST_TRUST = 0.3  # in the photo, for the shade of texels that it shows at a grazing angle
 RIM_TRUST = 1.0  # on white; less on dark surfaces, on which a bead of another colour shows more
+SHARE_GAIN = 2.7  # factor by which refinement may raise the odds of a pixel's opacity on the face
 # Cosine between a neck's surface and the view: in its middle hair is a beard, and along its edge hair is behind it.
 SIDE_OF_NECK, EDGE_OF_NECK = 0.8, 0.35
 
@@ -36,7 +37,7 @@ def outlined(
     labels = segment(rgb, portrait.matte, portrait.landmarks, view, prepared.on_face)
     skin, inside = labels.skin * portrait.matte, nearest(portrait.matte >= 0.5)
     for smoothing in OUTLINE_SMOOTHING:
-        moved = fit_outline(view, skin, inside, prepared.head, smoothing)
+        moved = fit_outline(view, skin, inside, portrait.landmarks, prepared.head, smoothing)
         view = _seen(prepared, moved, portrait.camera)
     return view.vertices, labels
 
@@ -131,6 +132,17 @@ def _trust_in_pixels(splats: Splats) -> np.ndarray:  # [N] in [0, 1]
     shared = np.clip((splats.opacities - 0.5) / 0.4, 0, 1) ** 2
     shared = np.where(splats.layer == Layer.RIM, RIM_TRUST * np.clip(splats.rgb.mean(1) + 0.3, 0, 1), shared)
     return np.where(splats.layer == Layer.BACK, 0, np.where(splats.layer == Layer.LASH, 1, shared))
+
+
+def most_opaque(splats: Splats, prepared: PreparedHead) -> np.ndarray:  # [N] in [0, 1]
+    """How opaque refinement may make each Gaussian.
+
+    Pixels that share a grazing side of the face with texels must not win it over: seen from the side they are drawn
+    out, and what they show of hair and shadow is a patch on the cheek.
+    """
+    sharing = (splats.layer == Layer.DETAIL) & prepared.on_face["face"][splats.face]
+    more = splats.opacities * SHARE_GAIN / (1 - splats.opacities + splats.opacities * SHARE_GAIN)
+    return np.where(sharing, more, 1)
 
 
 def _hair_before_neck(

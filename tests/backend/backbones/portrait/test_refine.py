@@ -1,5 +1,7 @@
 """The optimisation that makes Gaussians look like the photograph."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -34,3 +36,17 @@ def test_it_stays_on_its_device_until_it_is_done(monkeypatch: pytest.MonkeyPatch
     with OneDevice(), pytest.raises(NotImplementedError, match="meta"):
         refined(splats(50), camera(40, 30), target, matte, np.ones(50), 2, reported.append, GPU)
     assert reported == [0.5, 1.0]
+
+
+def test_no_gaussian_grows_more_opaque_than_it_may() -> None:
+    target, matte = np.full((30, 40, 3), 0.5), np.ones((30, 40))
+    few, most = splats(5), np.full(5, 0.5)
+    few = replace(few, opacities=np.full(5, 0.4))
+
+    def opacity(most_opaque: np.ndarray | None) -> np.ndarray:  # [5]
+        view, trusted = camera(40, 30), np.ones(5)
+        done = refined(few, view, target, matte, trusted, 20, lambda f: None, most_opaque=most_opaque)
+        return done.opacities
+
+    assert opacity(most).max() <= 0.5 + 1e-5
+    assert opacity(None).max() > 0.55
