@@ -18,7 +18,7 @@ from emo_avatar.tracking.topology import FACE_OVAL
 GAP = 1  # pixels of something else that a ray may cross
 OUTLINE_REACH = (-0.012, 0.008)  # metres that the outline of a face may be moved in and out
 BESIDE_OVAL = 0.003  # metres that it may be moved away from the landmarks' oval
-BESIDE_EARS = 4  # degrees
+BESIDE_EARS = 1  # degrees
 OUTLINE_FROM = 0.80  # share of the radius from which vertices follow the outline
 SHRINK = 15.0  # pixels that a vertex outside of the matte may be pulled in
 NECK_REACH = 0.012  # metres that the sides of the neck may be moved out
@@ -42,8 +42,9 @@ def fit_outline(
     reach = walk(skin, centre_px, radius + OUTLINE_REACH[0] / metres, GAP)
     # Where the neck or the scalp goes on behind the outline there is skin beyond it, and nothing to correct.
     beyond = sample(view.covered.astype(float), centre_px + unit(DIRECTIONS) * (radius + 3)[:, None]) > 0.5
-    # Between a cheek and an ear skin goes on, or hair and shadow interrupt it: neither is the outline.
-    ear = outermost(view.covered & head.regions["ears"][head.faces].all(1)[view.fragments.face], centre_px) > 1
+    # Between a cheek and an ear that shows skin goes on, or hair and shadow interrupt it: neither is the outline.
+    on_ear = view.covered & head.regions["ears"][head.faces].all(1)[view.fragments.face]
+    ear = outermost(on_ear & (skin > 0.5), centre_px) > 1
     at_ear = maximum_filter1d(ear, 2 * BESIDE_EARS + 1, mode="wrap")
     error = np.where(beyond | at_ear, 0, np.clip((reach - radius) * metres, *OUTLINE_REACH))
     # A beard ends skin as hair beside a jaw does, and a long lobe goes on with it; landmarks know where the jaw is.
