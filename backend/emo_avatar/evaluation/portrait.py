@@ -23,7 +23,7 @@ from emo_avatar.motion.timeline import EMOTIONS
 from emo_avatar.render.camera import Camera
 from emo_avatar.render.mesh import rasterize_mesh
 from emo_avatar.render.rasterize import rasterize
-from emo_avatar.tracking.landmarks import detect_faces
+from emo_avatar.tracking.landmarks import find_face
 
 GREY = (0.5, 0.5, 0.5)  # the background of both sides of every comparison
 SIDE_YAWS = (25.0, -25.0, 45.0, -45.0)  # degrees
@@ -116,8 +116,8 @@ def _under(avatar: Avatar, photo: SourcePhoto, emotion: str) -> np.ndarray | Non
 
 
 def _embedding(rgb: np.ndarray) -> np.ndarray | None:  # [H, W, 3] uint8 -> [128]
-    faces = detect_faces(rgb)
-    return embed_face(rgb, faces[0].points) if faces else None
+    face = find_face(rgb)
+    return embed_face(rgb, face.points) if face else None
 
 
 def _cosine(a: np.ndarray | None, b: np.ndarray | None) -> float:

@@ -94,6 +94,12 @@ def detect_faces(rgb: np.ndarray) -> list[FaceLandmarks]:  # rgb [H, W, 3] uint8
     return sorted(faces, key=lambda face: -float(np.ptp(face.points[:, :2], axis=0).max()))
 
 
+def find_face(rgb: np.ndarray) -> FaceLandmarks | None:  # [H, W, 3] uint8
+    """The largest face of a picture. Turned heads that the detector misses it often finds in the mirror."""
+    faces = detect_faces(rgb) or [_mirrored(face, rgb.shape[1]) for face in detect_faces(rgb[:, ::-1])]
+    return faces[0] if faces else None
+
+
 def _in_arkit_order(categories: list) -> np.ndarray:  # [52] float32
     scores = {c.category_name: c.score for c in categories}
     return np.array([scores.get(name, 0.0) for name in ARKIT_NAMES], np.float32)

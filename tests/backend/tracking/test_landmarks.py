@@ -4,6 +4,7 @@ import sys
 import numpy as np
 
 from emo_avatar.head.data import ARKIT_NAMES
+from emo_avatar.tracking import landmarks
 from emo_avatar.tracking.landmarks import detect_faces, refine_face
 from emo_avatar.tracking.topology import (
     ARKIT_MIRROR,
@@ -61,3 +62,13 @@ def test_a_process_that_detects_prints_nothing():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_face_that_is_missed_is_looked_for_in_the_mirror(astronaut, monkeypatch):
+    """The same points as in the mirror image, put back; and nothing where there is nothing."""
+    straight = landmarks.detect_faces
+    monkeypatch.setattr(landmarks, "detect_faces", lambda rgb: [] if rgb is astronaut else straight(rgb))
+    found, (usual,) = landmarks.find_face(astronaut), straight(astronaut)
+    assert np.abs(found.points[:, :2] - usual.points[:, :2]).max() < 12
+    assert found.points[468, 0] < found.points[473, 0], "the subject's right eye is on the left of the picture"
+    assert landmarks.find_face(np.zeros((64, 64, 3), np.uint8)) is None
