@@ -18,8 +18,7 @@ from emo_avatar.avatar.gaussians import Gaussians
 from emo_avatar.backbones.portrait.masks import blurred, grown, inset, nearest, worn
 from emo_avatar.backbones.portrait.prepared import PreparedHead
 from emo_avatar.backbones.portrait.splats import Layer, Splats, flat_splats
-from emo_avatar.backbones.portrait.view import MeshView, sample
-from emo_avatar.backbones.uv.sheets import surface_at_pixels
+from emo_avatar.backbones.portrait.view import MeshView, sample, surface_at_pixels
 from emo_avatar.render.camera import Camera
 from emo_avatar.render.rasterize import rasterize
 

@@ -11,6 +11,7 @@ from emo_avatar.render.camera import Camera
 from emo_avatar.render.mesh import MeshFragments, rasterize_mesh
 from emo_avatar.render.splat.compiled import kernel
 
+MOST_SLOPE = 2.0  # metres of depth per metre across, beyond which a disc would be a needle
 BROAD_ROUNDS = 8  # of smoothing, until normals follow the skull and no longer the features
 
 
@@ -150,3 +151,28 @@ def bilinear(image, channel, x, y):
     above = (1 - u) * image[top, left, channel] + u * image[top, right, channel]
     below = (1 - u) * image[bottom, left, channel] + u * image[bottom, right, channel]
     return (1 - v) * above + v * below
+
+
+def surface_at_pixels(
+    depth: np.ndarray,  # [H, W] metres
+    row: np.ndarray,  # [N]
+    column: np.ndarray,  # [N]
+    camera: Camera,
+    sigma: float,  # pixels
+    max_slope: float = MOST_SLOPE,  # metres of depth per metre across
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # [N, 3] each
+    """World points of a depth map's pixels, and its tangents ``sigma`` pixels long."""
+    K = camera.K  # noqa: N806
+    z = depth[row, column]
+    x, y = (column + 0.5 - K[0, 2]) / K[0, 0], (row + 0.5 - K[1, 2]) / K[1, 1]
+    ray = np.stack([x, y, np.ones_like(x)], axis=1)
+    slope_y, slope_x = (g[row, column] for g in np.gradient(depth))
+    pixel_size = z / K[0, 0]
+    tangents = []
+    for axis, slope in ((0, slope_x), (1, slope_y)):
+        step = ray * (np.clip(slope / pixel_size, -max_slope, max_slope) * pixel_size)[:, None]
+        step[:, axis] += pixel_size
+        tangents.append(sigma * step)
+    world_from_camera = camera.viewmat[:3, :3].T
+    points = (ray * z[:, None] - camera.viewmat[:3, 3]) @ world_from_camera.T
+    return points, tangents[0] @ world_from_camera.T, tangents[1] @ world_from_camera.T

@@ -11,9 +11,9 @@ import torch
 from emo_avatar.avatar.binding import quat_from_matrix, triangle_frames
 from emo_avatar.backbones.portrait.prepared import PreparedHead
 from emo_avatar.backbones.portrait.splats import Layer, Splats, flat_splats
-from emo_avatar.backbones.portrait.view import MeshView
+from emo_avatar.backbones.portrait.view import MeshView, surface_at_pixels
 from emo_avatar.backbones.uv.complete import Observation
-from emo_avatar.backbones.uv.sheets import PIXEL_OPACITY, SOLID_ALPHA, VISIBLE_ALPHA, surface_at_pixels
+from emo_avatar.backbones.uv.sheets import PIXEL_OPACITY, SOLID_ALPHA, VISIBLE_ALPHA
 
 TEXEL_SIGMA = (
     0.95  # standard deviation in spacings: the voids of a Poisson set are as wide as a spacing, and must not show

@@ -14,9 +14,8 @@ from scipy.spatial import cKDTree
 from emo_avatar.backbones.portrait.masks import grown, polygon_mask
 from emo_avatar.backbones.portrait.prepared import PreparedHead
 from emo_avatar.backbones.portrait.splats import Layer, Splats, flat_splats
-from emo_avatar.backbones.portrait.view import MeshView, distance_to
+from emo_avatar.backbones.portrait.view import MeshView, distance_to, surface_at_pixels
 from emo_avatar.backbones.uv.maps import painted_colour
-from emo_avatar.backbones.uv.sheets import surface_at_pixels
 from emo_avatar.tracking.topology import INNER_LIPS, MOUTH_CORNERS
 
 ENAMEL, DENTINE = np.array([0.92, 0.84, 0.75]), np.array([0.86, 0.71, 0.55])

@@ -11,10 +11,9 @@ from scipy.spatial import cKDTree
 from emo_avatar.backbones.portrait.masks import blurred, grown, inset, worn
 from emo_avatar.backbones.portrait.prepared import PreparedHead
 from emo_avatar.backbones.portrait.splats import Layer, Splats, flat_splats
-from emo_avatar.backbones.portrait.view import MeshView
+from emo_avatar.backbones.portrait.view import MOST_SLOPE, MeshView, surface_at_pixels
 from emo_avatar.backbones.uv.segmentation import Segmentation
 from emo_avatar.head.data import HeadData
-from emo_avatar.render.camera import Camera
 
 HAIR_ROUNDING, TORSO_ROUNDING = 0.03, 0.10  # metres: radius of the edge that a sheet curves back with
 BEHIND_EARS = 0.008  # metres that loose hair hangs behind the middle of the ears
@@ -34,7 +33,7 @@ SIGMA, BACK_SIGMA = 0.55, 0.75  # standard deviations in strides
 PIXEL_OPACITY, BACK_OPACITY = 0.995, 0.97
 LOCK_DEPTH = 0.003  # metres, standard deviation; seen from the side, loose hair is a soft band and no wire
 LEAST_THICKNESS = 0.004  # metres between the two sides
-SLOPE, SKIN_SLOPE = 2.0, 0.2  # metres of depth per metre across, beyond which a disc would be a needle
+SKIN_SLOPE = 0.2  # of skin's, in place of `MOST_SLOPE`
 BACK_SHADE, BACK_BLUR = 0.85, 2.0  # the unseen side is darker and softer
 
 
@@ -106,7 +105,7 @@ def _pillow(mask: np.ndarray, rounding: float, metres: float) -> np.ndarray:  # 
     padded = np.pad(mask, int(rounding / metres) + 1, mode="edge")
     from_edge = inset(padded)[(slice(int(rounding / metres) + 1, -int(rounding / metres) - 1),) * 2]
     # Where its side would be steeper than a disc may lie, the circle begins later.
-    steep = rounding * (1 - SLOPE / np.hypot(1, SLOPE))
+    steep = rounding * (1 - MOST_SLOPE / np.hypot(1, MOST_SLOPE))
     d = np.minimum(from_edge * metres + steep, rounding)
     return np.sqrt(d * (2 * rounding - d)) - np.sqrt(steep * (2 * rounding - steep))
 
@@ -161,11 +160,11 @@ def sheet_splats(
     broad = front & ~edge & ~sheet.rim & _grid(alpha.shape, STRIDE)
     return [
         discs(front & sheet.rim, sheet.front, SKIN_SLOPE, SIGMA, Layer.RIM, RIM_DEPTH),
-        discs(edge & sheet.torso, sheet.front, SLOPE, SIGMA, Layer.SHEET),
-        discs(broad & sheet.torso, sheet.front, SLOPE, STRIDE * SIGMA, Layer.SHEET),
+        discs(edge & sheet.torso, sheet.front, MOST_SLOPE, SIGMA, Layer.SHEET),
+        discs(broad & sheet.torso, sheet.front, MOST_SLOPE, STRIDE * SIGMA, Layer.SHEET),
         discs(edge & ~sheet.torso, sheet.front, 0.0, SIGMA, Layer.SHEET, LOCK_DEPTH),
         discs(broad & ~sheet.torso, sheet.front, 0.0, STRIDE * SIGMA, Layer.SHEET, LOCK_DEPTH),
-        discs(behind & _grid(alpha.shape, BACK_STRIDE), sheet.back, SLOPE, BACK_STRIDE * BACK_SIGMA, Layer.BACK),
+        discs(behind & _grid(alpha.shape, BACK_STRIDE), sheet.back, MOST_SLOPE, BACK_STRIDE * BACK_SIGMA, Layer.BACK),
     ]
 
 
@@ -180,28 +179,3 @@ def _nearest_face(points: np.ndarray, centres: np.ndarray, allowed: np.ndarray) 
     if not len(points):
         return np.empty(0, int)
     return faces[cKDTree(centres[faces]).query(points)[1]]
-
-
-def surface_at_pixels(
-    depth: np.ndarray,  # [H, W] metres
-    row: np.ndarray,  # [N]
-    column: np.ndarray,  # [N]
-    camera: Camera,
-    sigma: float,  # pixels
-    max_slope: float = SLOPE,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # [N, 3] each
-    """World points of a depth map's pixels, and its tangents ``sigma`` pixels long."""
-    K = camera.K  # noqa: N806
-    z = depth[row, column]
-    x, y = (column + 0.5 - K[0, 2]) / K[0, 0], (row + 0.5 - K[1, 2]) / K[1, 1]
-    ray = np.stack([x, y, np.ones_like(x)], axis=1)
-    slope_y, slope_x = (g[row, column] for g in np.gradient(depth))
-    pixel_size = z / K[0, 0]
-    tangents = []
-    for axis, slope in ((0, slope_x), (1, slope_y)):
-        step = ray * (np.clip(slope / pixel_size, -max_slope, max_slope) * pixel_size)[:, None]
-        step[:, axis] += pixel_size
-        tangents.append(sigma * step)
-    world_from_camera = camera.viewmat[:3, :3].T
-    points = (ray * z[:, None] - camera.viewmat[:3, 3]) @ world_from_camera.T
-    return points, tangents[0] @ world_from_camera.T, tangents[1] @ world_from_camera.T
