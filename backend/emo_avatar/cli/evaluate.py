@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from emo_avatar.cli.boundary import print_json, progress_bar, say
-from emo_avatar.cli.options import Json
+from emo_avatar.cli.options import Appearance, Geometry, Json
 from emo_avatar.errors import UserError
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def recognition(
         int, typer.Option(min=0, max=1000, help="Judge avatars of so many held-out invented people, too.")
     ] = 0,
     backbone: BackboneName = "uv",
+    geometry: Geometry = True,
+    appearance: Appearance = True,
     seed: HeldOut = FIRST_OF_TABLES,
     as_json: Json = False,
     markdown: Markdown = False,
@@ -100,17 +102,18 @@ def recognition(
     if portraits:
         subjects["captioned portraits"] = portrait_faces
     for name, avatar in loaded.items():
-        subjects[name] = partial(avatar_faces, avatar)
+        subjects[name] = partial(avatar_faces, avatar, geometry=geometry, appearance=appearance)
     for protocol, photographed in ((RECORDED, "neutral"), (ANYWHERE, "in any mood")) if people else ():
         drawn = cases(people, 1, first=seed, protocol=protocol)
-        subjects[f"invented people photographed {photographed}"] = partial(people_faces, drawn, way)
+        shown = partial(people_faces, drawn, way, geometry=geometry, appearance=appearance)
+        subjects[f"invented people photographed {photographed}"] = shown
     with progress_bar("Recognising") as report:
         results, identity = {}, {}
         for i, (name, faces) in enumerate(subjects.items()):
             report(i / len(subjects), name)
             results[name] = recognise(faces())
             if name in loaded and loaded[name].photo is not None:
-                identity[name] = dict(identity_under(loaded[name]))
+                identity[name] = dict(identity_under(loaded[name], geometry, appearance))
     if loaded:
         results["all avatars"] = total(results[name] for name in loaded)
     if as_json:

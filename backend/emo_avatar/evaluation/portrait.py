@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -92,14 +93,15 @@ def score_portrait(avatar: Avatar) -> PortraitScore:
     )
 
 
-def identity_under(avatar: Avatar) -> dict[str, float]:
+def identity_under(avatar: Avatar, geometry: bool = True, appearance: bool = True) -> dict[str, float]:
     """How much each emotion at full weight, and the neutral face, stays the person on the photograph.
 
     Cosines of SFace embeddings; -1 where no face is found. Raises UserError for an avatar without a photograph.
     """
     photo = _photo(avatar)
     person = _embedding(photo.image)
-    return {emotion: _cosine(person, _under(avatar, photo, emotion)) for emotion in ("neutral", *EMOTIONS)}
+    under = partial(_under, avatar, photo, geometry, appearance)
+    return {emotion: _cosine(person, under(emotion)) for emotion in ("neutral", *EMOTIONS)}
 
 
 def _photo(avatar: Avatar) -> SourcePhoto:
@@ -108,9 +110,9 @@ def _photo(avatar: Avatar) -> SourcePhoto:
     return avatar.photo
 
 
-def _under(avatar: Avatar, photo: SourcePhoto, emotion: str) -> np.ndarray | None:
+def _under(avatar: Avatar, photo: SourcePhoto, geometry: bool, appearance: bool, emotion: str) -> np.ndarray | None:
     """The embedding of the face under an emotion, posed in the photograph as the person was."""
-    sequence = perform(avatar, emotions={emotion: 1.0})
+    sequence = perform(avatar, emotions={emotion: 1.0}, geometry=geometry, appearance=appearance)
     posed = replace(sequence, rotation=photo.pose.rotation, translation=photo.pose.translation)
     return _embedding(picture(avatar.pose(posed), photo.camera, GREY))
 

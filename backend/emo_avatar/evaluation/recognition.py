@@ -140,18 +140,27 @@ def portrait_faces() -> list[LabelledFace]:
     return [LabelledFace(p.person, p.emotion, p.rgb) for p in captioned_portraits() if p.emotion in LABELS]
 
 
-def avatar_faces(avatar: Avatar, yaws: Sequence[float] = YAWS, size: int = SIZE) -> Iterator[LabelledFace]:
+def avatar_faces(
+    avatar: Avatar,
+    yaws: Sequence[float] = YAWS,
+    size: int = SIZE,
+    geometry: bool = True,
+    appearance: bool = True,
+) -> Iterator[LabelledFace]:
     """An avatar's neutral face and six emotions at full weight, from the front and from either side."""
     for label in LABELS:
-        gaussians = avatar.pose(perform(avatar, emotions={label: 1.0}))
+        gaussians = avatar.pose(perform(avatar, emotions={label: 1.0}, geometry=geometry, appearance=appearance))
         for yaw in yaws:
             yield LabelledFace(avatar.name, label, picture(gaussians, avatar.camera(yaw=yaw, size=size), BACKGROUND))
 
 
-def people_faces(people: Iterable[Case], backbone: Backbone) -> Iterator[LabelledFace]:
+def people_faces(
+    people: Iterable[Case], backbone: Backbone, geometry: bool = True, appearance: bool = True
+) -> Iterator[LabelledFace]:
     """The same of avatars made from photographs of invented people."""
     for case in people:
-        yield from avatar_faces(backbone.make(case.portrait, open_head())[0])
+        avatar = backbone.make(case.portrait, open_head())[0]
+        yield from avatar_faces(avatar, geometry=geometry, appearance=appearance)
 
 
 def head_faces(yaws: Sequence[float] = YAWS, size: int = SIZE) -> Iterator[LabelledFace]:

@@ -11,6 +11,7 @@ from emo_avatar.evaluation.recognition import (
     YAWS,
     LabelledFace,
     Recognition,
+    avatar_faces,
     face_crop,
     people_faces,
     portrait_faces,
@@ -74,3 +75,11 @@ def test_invented_people_show_every_emotion():
     neutral, happy = (faces[LABELS.index(label) * len(YAWS)].rgb.astype(int) for label in ("neutral", "happy"))
     assert np.abs(neutral - happy).max() > 60
     assert all(result.recall["happy"] == 1 for result in recognise([faces[LABELS.index("happy") * len(YAWS)]]))
+
+
+def test_without_both_paths_every_emotion_is_the_neutral_face(painted_avatar):
+    neutral, *others = avatar_faces(painted_avatar, yaws=(0.0,), size=96, geometry=False, appearance=False)
+    assert len(others) == len(LABELS) - 1
+    assert all(np.array_equal(face.rgb, neutral.rgb) for face in others)
+    moved = list(avatar_faces(painted_avatar, yaws=(0.0,), size=96))
+    assert not np.array_equal(moved[1].rgb, neutral.rgb)
