@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import cma
 import numpy as np
 
 from emo_avatar.avatar.avatar import Avatar
@@ -66,12 +67,7 @@ class Player:
 
 
 def troupe(progress: Callable[[float], None] = lambda fraction: None) -> list[Player]:
-    """Avatars of the people that recipes are learnt from and of invented ones, and the open head.
-
-    Raises:
-        UserError: there is no package to search with.
-    """
-    _cma()  # told before a minute's work rather than after it
+    """Avatars of the people that recipes are learnt from and of invented ones, and the open head."""
     head = open_head()
     photographs = [standard_portraits()[person] for person in PEOPLE]
     portraits: Iterator = (track_portrait(photograph, head) for photograph in photographs)
@@ -118,7 +114,7 @@ def tuned(
         outside = ((x - np.clip(x, low, high)) ** 2).sum()
         return float(np.mean(judged) + PRIOR * strayed + outside)
 
-    search = _cma().CMAEvolutionStrategy(
+    search = cma.CMAEvolutionStrategy(
         mixture[free], STEP, {"popsize": POPULATION, "seed": SEED, "maxfevals": evaluations, "verbose": -9}
     )
     while not search.stop():
@@ -175,12 +171,3 @@ def _embedding(rgb: np.ndarray) -> np.ndarray:  # [S, S, 3] uint8 -> [128]
     if not faces:
         raise UserError("No face is found on a neutral avatar, so that recipes cannot be tuned on it.")
     return embed_face(rgb, faces[0].points)
-
-
-def _cma():  # type: ignore[no-untyped-def]  # the module
-    try:
-        import cma
-    except ImportError:
-        said = "Tuning recipes needs the package cma: pip install 'cma>=4', or leave it out with --untuned."
-        raise UserError(said) from None
-    return cma

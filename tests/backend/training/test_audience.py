@@ -1,13 +1,10 @@
 """Tuning recipes: what is read is kept, what is not is moved, within reach and no farther."""
 
-import sys
-
 import numpy as np
 import pytest
 import torch
 
 from emo_avatar.data.portraits import captioned_portraits
-from emo_avatar.errors import UserError
 from emo_avatar.evaluation.recognisers import LABELS
 from emo_avatar.training import audience
 from emo_avatar.training.audience import REACH, UNREAD, Player, judgement, tuned
@@ -90,9 +87,3 @@ def test_a_face_that_is_somebody_else_s_costs(face, whole_pictures):
 def test_no_face_is_an_emotion_unread():
     blank = Player(lambda weights, emotion, yaw: np.full((64, 64, 3), 128, np.uint8), None)
     assert judgement(blank, np.zeros(52), EMOTION, 0.0, [Reader()]) == UNREAD
-
-
-def test_without_the_search_s_package_one_is_told_how_to_get_it_at_once(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cma", None)
-    with pytest.raises(UserError, match=r"pip install .cma>=4., or leave it out with --untuned"):
-        audience.troupe()
