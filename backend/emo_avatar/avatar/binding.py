@@ -19,6 +19,7 @@ import torch
 from numba.core.dispatcher import Dispatcher
 
 from emo_avatar.avatar.gaussians import Gaussians
+from emo_avatar.avatar.quaternions import quat_from_rows
 
 _TINY = 1e-12  # keeps collapsed triangles finite; far below any squared length on a head in metres
 _SLIVER = 1e-5  # metres; triangles that are narrower at rest say nothing on how they are drawn out
@@ -246,23 +247,6 @@ def quat_from_matrix(matrix: torch.Tensor) -> torch.Tensor:  # [..., 3, 3] rotat
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _quat(ex, ey, ez, mx, my, mz, nx, ny, nz):
-    """`quat_from_matrix` of the matrix with the columns e, m and n."""
-    one = np.float32(1.0)
-    w2, x2, y2, z2 = one + ex + my + nz, one + ex - my - nz, one - ex + my - nz, one - ex - my + nz
-    if w2 >= x2 and w2 >= y2 and w2 >= z2:
-        qw, qx, qy, qz = w2, mz - ny, nx - ez, ey - mx
-    elif x2 >= y2 and x2 >= z2:
-        qw, qx, qy, qz = mz - ny, x2, mx + ey, nx + ez
-    elif y2 >= z2:
-        qw, qx, qy, qz = nx - ez, mx + ey, y2, ny + mz
-    else:
-        qw, qx, qy, qz = ey - mx, nx + ez, ny + mz, z2
-    norm = one / np.sqrt(max(qw * qw + qx * qx + qy * qy + qz * qz, np.float32(_TINY)))
-    return qw * norm, qx * norm, qy * norm, qz * norm
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _frames(vertices, faces):  # -> [F, 17] float32: R row-major [9], T [3], k, quaternion [4]
     half = np.float32(0.5)
     third = np.float32(1.0 / 3.0)
@@ -288,7 +272,7 @@ def _frames(vertices, faces):  # -> [F, 17] float32: R row-major [9], T [3], k, 
         frame[6], frame[7], frame[8] = ez, mz, nz
         frame[9], frame[10], frame[11] = (ax + bx + cx) * third, (ay + by + cy) * third, (az + bz + cz) * third
         frame[12] = (length + double_area / length) * half
-        frame[13], frame[14], frame[15], frame[16] = _quat(ex, ey, ez, mx, my, mz, nx, ny, nz)
+        frame[13], frame[14], frame[15], frame[16] = quat_from_rows(ex, mx, nx, ey, my, ny, ez, mz, nz)
     return frames
 
 
@@ -373,7 +357,7 @@ def _pose_kernel(means, quats, scales, vertices, shapes, places, faces, binding)
                 world_scales[i, 0] = min(max(length, smallest), largest)
                 world_scales[i, 1] = min(max(across, smallest), largest)
                 world_scales[i, 2] = normal * scales[i, 2]
-                qw, qx, qy, qz = _quat(ex, ey, ez, fx, fy, fz, nx, ny, nz)
+                qw, qx, qy, qz = quat_from_rows(ex, fx, nx, ey, fy, ny, ez, fz, nz)
         world_means[i, 0] = frame[0] * x + frame[1] * y + frame[2] * z + frame[9]
         world_means[i, 1] = frame[3] * x + frame[4] * y + frame[5] * z + frame[10]
         world_means[i, 2] = frame[6] * x + frame[7] * y + frame[8] * z + frame[11]

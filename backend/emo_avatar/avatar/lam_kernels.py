@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from emo_avatar.avatar.gaussians import SH_C0
+from emo_avatar.avatar.quaternions import quat_from_rows, unit
 from emo_avatar.avatar.shading import fold, light_on, saturation, skin_gain
 from emo_avatar.render.splat.compiled import kernel
 from emo_avatar.render.splat.threads import claim
@@ -113,7 +114,7 @@ def carry(
                         squeeze = math.sqrt(max(half_trace - spread, zero))  # the smaller singular value of [a b]
                         before, after = light_on(skin, f[0, 2], f[1, 2], f[2, 2]), light_on(skin, r02, r12, r22)
                         gain += w * (skin_gain(skin, before, after, zero, fold(skin, one - squeeze)) - one)
-                        tw, tx, ty, tz = _quat_from_rows(
+                        tw, tx, ty, tz = quat_from_rows(
                             r00 * f[0, 0] + r01 * f[0, 1] + r02 * f[0, 2],
                             r00 * f[1, 0] + r01 * f[1, 1] + r02 * f[1, 2],
                             r00 * f[2, 0] + r01 * f[2, 1] + r02 * f[2, 2],
@@ -124,7 +125,9 @@ def carry(
                             r20 * f[1, 0] + r21 * f[1, 1] + r22 * f[1, 2],
                             r20 * f[2, 0] + r21 * f[2, 1] + r22 * f[2, 2],
                         )
-                        tw, tx, ty, tz = _unit(w * tw + (one - w), w * tx, w * ty, w * tz)  # towards identity
+                        if tw < zero:
+                            tw, tx, ty, tz = -tw, -tx, -ty, -tz
+                        tw, tx, ty, tz = unit(w * tw + (one - w), w * tx, w * ty, w * tz)  # towards identity
                         ox, oy, oz = _rotate(tw, tx, ty, tz, ox, oy, oz)
                         # Tangents seen from the splat: u0 is the first tangent's part along splat axis 0, and so on.
                         u0, u1, u2 = _rotate(qw, -qx, -qy, -qz, f[0, 0], f[1, 0], f[2, 0])
@@ -149,7 +152,7 @@ def carry(
                     gy += w * chain_quats[c, 2]
                     gz += w * chain_quats[c, 3]
             px, py, pz = mx + still * px, my + still * py, mz + still * pz
-            gw, gx, gy, gz = _unit(gw + still, gx, gy, gz)
+            gw, gx, gy, gz = unit(gw + still, gx, gy, gz)
             gw, gx, gy, gz = _multiply(body_quat[0], body_quat[1], body_quat[2], body_quat[3], gw, gx, gy, gz)
             qw, qx, qy, qz = _multiply(gw, gx, gy, gz, qw, qx, qy, qz)
             mean = (colors[i, 0] + colors[i, 1] + colors[i, 2]) * _THIRD
@@ -187,27 +190,3 @@ def _multiply(pw, px, py, pz, qw, qx, qy, qz):
         pw * qy - px * qz + py * qw + pz * qx,
         pw * qz + px * qy - py * qx + pz * qw,
     )
-
-
-@kernel
-def _unit(w, x, y, z):
-    norm = np.float32(1.0) / math.sqrt(max(w * w + x * x + y * y + z * z, _TINY))
-    return w * norm, x * norm, y * norm, z * norm
-
-
-@kernel
-def _quat_from_rows(m00, m01, m02, m10, m11, m12, m20, m21, m22):
-    """Unit quaternion of a rotation with ``w >= 0``, from the largest of its components (Shepperd, 1978)."""
-    one = np.float32(1.0)
-    w2, x2, y2, z2 = one + m00 + m11 + m22, one + m00 - m11 - m22, one - m00 + m11 - m22, one - m00 - m11 + m22
-    if w2 >= x2 and w2 >= y2 and w2 >= z2:
-        w, x, y, z = w2, m21 - m12, m02 - m20, m10 - m01
-    elif x2 >= y2 and x2 >= z2:
-        w, x, y, z = m21 - m12, x2, m10 + m01, m02 + m20
-    elif y2 >= z2:
-        w, x, y, z = m02 - m20, m10 + m01, y2, m21 + m12
-    else:
-        w, x, y, z = m10 - m01, m02 + m20, m21 + m12, z2
-    if w < np.float32(0.0):
-        w, x, y, z = -w, -x, -y, -z
-    return _unit(w, x, y, z)

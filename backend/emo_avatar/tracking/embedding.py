@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy.ndimage import distance_transform_edt
 
-from emo_avatar.head.arkit import arkit_weights, flame_from_arkit
+from emo_avatar.head.arkit import arkit_weights
 from emo_avatar.head.data import HeadData, LandmarkEmbedding
-from emo_avatar.head.model import HeadModel
+from emo_avatar.head.model import HeadModel, vertices_under_units
 from emo_avatar.head.surface import closest_points, vertex_normals
 from emo_avatar.render.camera import Camera
 from emo_avatar.render.mesh import rasterize_mesh
@@ -63,7 +62,7 @@ def embed_landmarks(head: HeadData) -> tuple[LandmarkEmbedding, LandmarkEmbeddin
     """
     if not {"lips", "brows"} <= set(head.regions):
         raise ValueError("embedding landmarks needs the regions 'lips' and 'brows'")
-    closed, opened = head.v_template, _open_mouthed(head)
+    closed, opened = head.v_template, vertices_under_units(head, HeadModel(head), arkit_weights(jawOpen=OPEN_MOUTH))
     colours = _vertex_colours(head)
     lips = index_mask(LIPS)
     sightings: list[_Sighting] = []
@@ -77,13 +76,6 @@ def embed_landmarks(head: HeadData) -> tuple[LandmarkEmbedding, LandmarkEmbeddin
     ibug = np.stack([positions[list(group)].mean(0) for group in IBUG68])
     ibug_reliable = np.array([full.reliable[list(group)].all() for group in IBUG68])
     return full, _embed(head, opened, ibug, ibug_reliable)
-
-
-def _open_mouthed(head: HeadData) -> np.ndarray:  # [V, 3]
-    expression, jaw, _ = flame_from_arkit(head, arkit_weights(jawOpen=OPEN_MOUTH))
-    with torch.no_grad():
-        output = HeadModel(head)(expression=torch.tensor(expression)[None], jaw_pose=torch.tensor(jaw)[None])
-    return output.vertices[0].numpy()
 
 
 def _cameras(head: HeadData) -> Iterator[tuple[Camera, float]]:

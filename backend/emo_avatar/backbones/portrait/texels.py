@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
-import torch
 from scipy.spatial import cKDTree
 
-from emo_avatar.head.arkit import arkit_weights, flame_from_arkit
+from emo_avatar.head.arkit import arkit_weights
 from emo_avatar.head.data import HeadData
-from emo_avatar.head.model import HeadModel
+from emo_avatar.head.model import HeadModel, vertices_under_units
 
 FACE_SPACING, INNER_SPACING, SCALP_SPACING = 0.0012, 0.0014, 0.0018  # metres between neighbours
 TEETH_SPACING = 0.0009
@@ -57,9 +56,7 @@ class Texels:
 def spread_vertices(head: HeadData) -> np.ndarray:  # [V, 3]
     """The generic head with lids shut and jaw open: every surface that can show is unfolded."""
     weights = arkit_weights(eyeBlink=1.0, jawOpen=OPEN_JAW)
-    expression, jaw, eyes = (torch.from_numpy(x)[None] for x in flame_from_arkit(head, weights))
-    with torch.no_grad():
-        return HeadModel(head)(expression=expression, jaw_pose=jaw, eyes_pose=eyes).vertices[0].numpy()
+    return vertices_under_units(head, HeadModel(head), weights)
 
 
 def sample_texels(head: HeadData, wanted: np.ndarray, seed: int = 0) -> Texels:
